@@ -2,7 +2,7 @@
 
 Conventions used everywhere:
  - times are timezone-aware UTC ``datetime``; a ``date`` is a calendar day in UTC;
- - a fact published on day D is known from the end of that day (D+1 00:00Z); a daily close of D is observed at D+1 00:00Z;
+ - a fact published on day D is known from the end of that day (D+1 00:00Z), when its daily close is observed too;
  - ratios are fractions (0.8 is 80 %), money is USD, spans of time are seconds unless the name says months or days;
  - an unknown number is NaN with ``known`` False and a reason; NaN is never a result by itself.
 """
@@ -164,7 +164,7 @@ Amortisation = Literal["bullet", "straight_line", "schedule"]
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """One instrument of one borrower. Dated amounts are in ``facts`` (principal_usd, undrawn_usd, accreted_usd, ...)."""
+    """One instrument of one borrower. Dated amounts are in ``facts`` (principal_usd, undrawn_usd, accreted_usd)."""
 
     id: str
     name: str
@@ -243,7 +243,7 @@ class Facility:
     units: tuple[HardwareUnits, ...] = ()
     cost_vintages: tuple[CostVintage, ...] = ()
     contracts: tuple[Contract, ...] = ()
-    #: dated figures of the pool: escrow_usd, cost_usd, cfads_quarter_usd, coins_pledged_btc, noi_quarter_usd, delivered_share, ...
+    #: dated figures of the pool: escrow_usd, cost_usd, cfads_quarter_usd, coins_pledged_btc and others
     facts: tuple[Fact, ...] = ()
     advance_rate: float | None = None
     useful_life_months: float | None = None
@@ -369,7 +369,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The value of a series in force at a moment, or why there is none. ``value`` is NaN exactly when ``reason`` is set."""
+    """The value of a series in force at a moment, or why there is none: ``value`` is NaN exactly with a ``reason``."""
 
     series: str
     subject: str
@@ -402,9 +402,11 @@ class FeedReport:
 
 
 class StepTable(Protocol):
-    """The known past of one name over the subjects of its level, as step functions (never interpolated, never counted)."""
+    """The known past of one name over the subjects of its level: step functions, never interpolated or counted."""
 
-    unit: str
+    @property
+    def unit(self) -> str:
+        """The unit of its values; empty where the metric's own unit applies."""
 
     def at(self, when_s: float) -> tuple[FloatArray, BoolArray]:
         """Values in force at a moment (epoch seconds): (values (n,), known (n,))."""
@@ -421,7 +423,7 @@ class Column:
     values (n,) float64, NaN exactly where ``known`` is False; known (n,) bool;
     reasons: index -> why it is unknown; used: index -> assumptions and derived inputs that entered;
     low, high (n,): the value at both ends of its assumptions (equal to values where none was used);
-    age_s (n,): age of the oldest input in seconds, NaN where not applicable; detail: index -> a short note for messages.
+    age_s (n,): age of the oldest input in seconds, NaN where not applicable; detail: index -> a note for messages.
     """
 
     metric: str

@@ -1,0 +1,211 @@
+"""Telegram as a channel: messages out through python-telegram-bot, and every failure named for the outbox.
+
+Telegram has no idempotency key. So it matters whether a request may have left: a connection that never stood is tried
+again, an answer that never came is *unknown*, and what Telegram refuses for good is dead.
+The library is imported when the first message is sent: nobody who only asks for help waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from monitor.chat import Settings
+from monitor.logsafe import protect_logs
+from monitor.markup import clean, html, without_markup
+from monitor.model import CanaryError, DeliveryError, Message
+from monitor.redact import redact
+
+if TYPE_CHECKING:
+    from telegram import Bot
+    from telegram.request import HTTPXRequest
+
+NEEDS = ("telegram",)
+API = "https://api.telegram.org"
+TOKEN = re.compile(r"\d{5,20}:[\w-]{20,100}", re.ASCII)
+#: seconds to connect, to be answered, and beyond both before a request that trickles on is given up
+CONNECT_S, ANSWER_S, SPARE_S = 10.0, 20.0, 10.0
+#: a message whose parts were partly accepted is continued, not repeated; this many are remembered
+REMEMBERED = 256
+#: what Telegram says when no later attempt can succeed, besides every 403 and a refused token
+PERMANENT = (
+    "chat not found",
+    "peer_id_invalid",
+    "user not found",
+    "group chat was deactivated",
+    "chat was deleted",
+    "not enough rights to send",
+    "have no rights to send",
+    "chat_write_forbidden",
+    "topic_closed",
+    "topic_deleted",
+    "message thread not found",
+)
+_LOG = logging.getLogger(__name__)
+
+
+class TelegramChannel:
+    """Sends messages as one bot. Safe to use from one event loop at a time; a new loop gets a new connection pool.
+
+    ``on_moved(old, new)`` is told when a group became a supergroup; the message goes to the new id at once, and so do
+    later ones until the program ends.
+    """
+
+    name = "telegram"
+
+    def __init__(
+        self,
+        token: str,
+        base_url: str = API,
+        to: str = "",
+        on_moved: Callable[[str, str], None] | None = None,
+        connect_s: float = CONNECT_S,
+        answer_s: float = ANSWER_S,
+    ):
+        self._token = token
+        self._base_url = base_url.rstrip("/")
+        self._to = to
+        self._on_moved = on_moved
+        self._timeouts_s = (connect_s, answer_s)
+        self._bot: Bot | None = None
+        self._request: HTTPXRequest | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._moved: dict[str, str] = {}
+        self._accepted: OrderedDict[str, list[str]] = OrderedDict()
+
+    async def send(self, message: Message) -> str:
+        """Send the message, in several parts when it is long; the ids of its parts, joined by commas.
+
+        After a failure between two parts the next call goes on with the part that failed.
+        """
+        to = message.to or self._to
+        if not to:
+            raise DeliveryError("telegram: the message has no chat to go to; set `to` in the route", "dead")
+        ids = self._accepted.setdefault(message.id, [])
+        while len(self._accepted) > REMEMBERED:
+            self._accepted.popitem(last=False)
+        for part in html(message)[len(ids) :]:
+            ids.append(await self._send_part(to, part))
+        self._accepted.pop(message.id, None)
+        return ",".join(ids)
+
+    async def close(self) -> None:
+        """Close the connections; the next message opens new ones."""
+        request, self._bot, self._request = self._request, None, None
+        if request is not None and self._loop is asyncio.get_running_loop():
+            await request.shutdown()
+
+    async def _send_part(self, to: str, part: str) -> str:
+        """One part, following a moved group once and giving up refused markup once."""
+        from telegram.error import BadRequest, ChatMigrated
+
+        text = part
+        parse_mode: str | None = "HTML"
+        for _ in range(3):
+            try:
+                return await self._request_send(self._moved.get(to, to), text, parse_mode)
+            except ChatMigrated as error:
+                if to in self._moved:
+                    raise self._failure(error) from None
+                self._follow(to, str(error.new_chat_id))
+            except BadRequest as error:
+                if parse_mode is None or "can't parse entities" not in error.message.lower():
+                    raise self._failure(error) from None
+                _LOG.warning("telegram refused the markup of a message; it is sent as plain text")
+                text, parse_mode = without_markup(part), None
+            except Exception as error:  # everything else becomes one of three answers, without the token in its text
+                raise self._failure(error) from None
+        raise DeliveryError("telegram: the chat moved while its message was refused", "retry")
+
+    async def _request_send(self, to: str, text: str, parse_mode: str | None) -> str:
+        from telegram import LinkPreviewOptions
+
+        async with asyncio.timeout(sum(self._timeouts_s) + SPARE_S):
+            sent = await self._open().send_message(
+                to, text, parse_mode=parse_mode, link_preview_options=LinkPreviewOptions(is_disabled=True)
+            )
+        return str(sent.message_id)
+
+    def _open(self) -> Bot:
+        """The bot of this event loop. Asking Telegram who we are first would only add a way to fail."""
+        from telegram import Bot
+        from telegram.request import HTTPXRequest
+
+        loop = asyncio.get_running_loop()
+        if self._bot is None or self._loop is not loop:
+            connect_s, answer_s = self._timeouts_s
+            self._request = HTTPXRequest(connect_timeout=connect_s, read_timeout=answer_s, write_timeout=answer_s)
+            self._bot = Bot(
+                self._token, f"{self._base_url}/bot", request=self._request, get_updates_request=self._request
+            )
+            self._loop = loop
+        return self._bot
+
+    def _follow(self, old: str, new: str) -> None:
+        self._moved[old] = new
+        _LOG.warning("telegram chat %s moved to %s; write the new id in the config", old, new)
+        if self._on_moved is not None:
+            try:
+                self._on_moved(old, new)
+            except Exception:  # keeping the new id is the caller's; the message in hand still goes out
+                _LOG.exception("the new id of chat %s could not be kept", old)
+
+    def _failure(self, error: Exception) -> DeliveryError:
+        kind, retry_after_s = outcome(error)
+        text = getattr(error, "message", "") or str(error) or "no answer"
+        shown = clean(redact(text, [self._token]), 300)
+        return DeliveryError(f"telegram: {type(error).__name__}: {shown}", kind, retry_after_s)
+
+
+def outcome(error: Exception) -> tuple[Literal["retry", "dead", "unknown"], float | None]:
+    """What a failed request means: (kind, seconds to wait if Telegram said so).
+
+    The order matters: BadRequest and TimedOut are both NetworkErrors, and only some of them may be tried again. A
+    refusal with a cause could not be read as Telegram's (a proxy's page, say), so it must not kill the channel.
+    """
+    from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, NetworkError, RetryAfter
+
+    if isinstance(error, RetryAfter):
+        wait = error.retry_after
+        return "retry", wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
+    if isinstance(error, Forbidden | InvalidToken):
+        return ("retry" if error.__cause__ else "dead"), None
+    if isinstance(error, BadRequest):
+        permanent = any(words in error.message.lower() for words in PERMANENT)
+        return ("dead" if permanent and not error.__cause__ else "retry"), None
+    if isinstance(error, ChatMigrated | Conflict):
+        return "retry", None
+    if isinstance(error, NetworkError):
+        return _of_the_wire(error.__cause__), None
+    return "unknown", None  # it was answered, but not in a way we can read, or our own time limit ran out
+
+
+def _of_the_wire(cause: BaseException | None) -> Literal["retry", "unknown"]:
+    """Whether a request can have left: not if no connection stood. Without an HTTP error it was answered 4xx or 5xx."""
+    import httpx
+
+    never_left = (
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.ProxyError,
+        httpx.UnsupportedProtocol,
+    )
+    if isinstance(cause, (*never_left, httpx.InvalidURL)):
+        return "retry"
+    return "retry" if cause is None or type(cause).__module__.startswith("telegram") else "unknown"
+
+
+def open_channel(settings: Settings) -> TelegramChannel:
+    """The bot named by the token; CanaryError when there is none or it cannot be one. Logs are protected first."""
+    protect_logs()
+    if not settings.token:
+        raise CanaryError("telegram has no token; write token_env or token_file in the config, naming where it is kept")
+    if not TOKEN.fullmatch(settings.token):
+        raise CanaryError("the telegram token does not look like one; it has digits, a colon and 35 characters or so")
+    return TelegramChannel(settings.token, settings.base_url or API, settings.to, settings.on_moved)

@@ -1,0 +1,391 @@
+"""THE MAP. One evaluation is ``tick``: fetch, keep, know, stress, judge, decide; :mod:`monitor.postman` then sends.
+
+Read this file to see how one price becomes one message: a source of :mod:`monitor.feeds` gives observations,
+:mod:`monitor.store` keeps them, :mod:`monitor.market` turns them into prices in force and :mod:`monitor.known` the book
+into what was known, :mod:`monitor.metrics` makes numbers of both, :mod:`monitor.rules` truths, :mod:`monitor.alerts`
+states and events, :mod:`monitor.routing` decides who hears of it, :mod:`monitor.messages` writes it down, and a channel
+of :mod:`monitor.chat` sends it.
+
+Everything that touches SQLite or numpy runs on the one writer thread, through ``on_writer``; the event loop only
+fetches and sends.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from monitor import alerts, feeds, market, messages, metrics, routing, rules, steps
+from monitor.briefing import Desk, book_changes, brief, day_of
+from monitor.known import KnownBook, as_known
+from monitor.model import (
+    AlertState,
+    Book,
+    CanaryError,
+    Event,
+    FeedReport,
+    Match,
+    Message,
+    Numbers,
+    Observation,
+    StepTable,
+    end_of_day,
+)
+from monitor.postman import OnWriter
+from monitor.store import Store, TickRow
+from monitor.stress.scenario import Scenario
+from monitor.world import World
+
+#: how much of the known past a first start lives through, so that ``for`` is not served from zero
+WARM_UP_DAYS = 30
+FETCH_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True)
+class TickResult:
+    """One evaluation. ``recorded``: the day of the prices when they are recorded ones, None when they are live."""
+
+    eval_at: datetime
+    recorded: date | None
+    numbers: Numbers
+    states: tuple[AlertState, ...]
+    events: tuple[Event, ...]
+    reports: tuple[FeedReport, ...]
+    messages: tuple[Message, ...]
+    problems: tuple[str, ...]
+    duration_s: float
+
+
+class Memory:
+    """The live database and, beside it, one for recorded evaluations. Open and use it on the writer thread only."""
+
+    def __init__(self, state: Path, now: datetime):
+        self.state = state
+        self.live = self._open("canary.sqlite", now)
+        self._recorded = self._open("recorded.sqlite", now) if (state / "recorded.sqlite").exists() else None
+
+    def _open(self, name: str, now: datetime) -> Store:
+        store = Store(self.state / name)
+        store.recover_after_restart(now)
+        return store
+
+    def recorded(self, now: datetime) -> Store:
+        """The database of RECORDED mode, made when it is first needed."""
+        if self._recorded is None:
+            self._recorded = self._open("recorded.sqlite", now)
+        return self._recorded
+
+    def stores(self) -> list[Store]:
+        """The databases that are open."""
+        return [store for store in (self.live, self._recorded) if store is not None]
+
+    def close(self) -> None:
+        """Close both."""
+        for store in self.stores():
+            store.close()
+
+
+# ---------------------------------------------------------------- the map
+async def tick(world: World, memory: Memory, now: datetime, on_writer: OnWriter) -> TickResult:
+    """One evaluation at ``now``: ask every source, then judge and decide on the writer thread."""
+    observations, reports = await feeds.fetch_all(world.feeds, now, FETCH_LIMIT_S)
+    return await on_writer(partial(judge, world, memory, observations, reports, now))
+
+
+def judge(
+    world: World, memory: Memory, observations: Sequence[Observation], reports: Sequence[FeedReport], now: datetime
+) -> TickResult:
+    """Keep what was fetched, choose the live or the recorded database, evaluate, and commit in one transaction.
+
+    Without a live answer now or ever, the evaluation is as of the newest recorded bitcoin close, frozen: RECORDED.
+    """
+    live = [seen for seen in observations if seen.known_basis == "live"]
+    memory.live.keep(live)
+    if live or memory.live.has_live_observation():
+        return _evaluate(world, memory.live, observations, reports, now, recorded=None)
+    close = newest_close(world, now)
+    return _evaluate(world, memory.recorded(now), observations, reports, close, recorded=day_of(close))
+
+
+def look(world: World, at: datetime) -> TickResult:
+    """An evaluation at any moment of the recorded past, in a throw-away database. Nothing is sent, nothing is kept."""
+    with tempfile.TemporaryDirectory(prefix="canary-") as folder, Store(Path(folder) / "look.sqlite") as store:
+        return _evaluate(world, store, (), (), at, recorded=day_of(at))
+
+
+def newest_close(world: World, now: datetime) -> datetime:
+    """The moment of the newest recorded bitcoin close; CanaryError when there is none."""
+    closes = [row.known_at for row in world.recorded if row.series == "btc_usd" and row.known_at <= now]
+    if not closes:
+        raise CanaryError("no source answered and no bitcoin price is recorded; see `canary list feeds`")
+    return max(closes)
+
+
+def _evaluate(
+    world: World,
+    store: Store,
+    observations: Sequence[Observation],
+    reports: Sequence[FeedReport],
+    at: datetime,
+    recorded: date | None,
+) -> TickResult:
+    started = time.perf_counter()
+    seen = [*world.recorded, *mark_observations(world.book), *observations, *store.observations(at)]
+    run = _Run(world, store, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
+    last = store.last_tick()
+    # Recorded time stands still, so an edit is judged over the whole known past again; live time goes on.
+    fresh = last is None or (recorded is not None and run.inputs_changed(last))
+    states = run.warm_up(at) if fresh else store.load_states()
+    moment = run.moment(at)
+    states, events = run.decide(moment, states, None if fresh else last)
+    first_look = fresh and recorded is None
+    if fresh:
+        # what began during the warm-up and still stands is news now: recorded as single messages, live as one
+        standing = [event for event in run.past_events if alerts.active(states.get(_key(event), AlertState("", "")))]
+        events = [*standing, *events]
+    plan = (
+        routing.first_look(states, world.routes, world.rules, at)
+        if first_look
+        else routing.route(
+            events,
+            states,
+            world.routes,
+            world.rules,
+            at,
+            told=store.told(),
+            waiting=store.waiting(),
+            overlays=store.overlays(at),
+            recorded=recorded is not None,
+        )
+    )
+    desk = run.desk(moment)
+    written = [run.write(group, desk, states, events) for group in plan.groups]
+    duration_s = time.perf_counter() - started
+    store.commit_tick(
+        run.row(at, duration_s),
+        numbers=moment.numbers,
+        states=states,
+        events=[*run.past_events, *events],
+        decisions=plan.decisions,
+        messages=written,
+        waiting=plan.waiting,
+        told=plan.told,
+        feed_reports=reports,
+    )
+    problems = [f"{report.feed}: {report.reason}" for report in reports if not report.ok]
+    return TickResult(
+        at,
+        recorded,
+        moment.numbers,
+        tuple(states.values()),
+        tuple(events),
+        tuple(reports),
+        tuple(written),
+        tuple(problems),
+        duration_s,
+    )
+
+
+def _key(event: Event) -> alerts.Key:
+    return event.rule, event.subject
+
+
+# ---------------------------------------------------------------- one moment
+@dataclass(frozen=True)
+class Moment:
+    """What is known, the numbers made of it, and what every rule says about them."""
+
+    at: datetime
+    book: KnownBook
+    numbers: Numbers
+    matches: tuple[Match, ...]
+
+
+class _Run:
+    """One evaluation under way: the world, the memory and the prices, asked at one moment or at several."""
+
+    def __init__(self, world: World, store: Store, tape: market.Tape, recorded: date | None):
+        self.world, self.store, self.tape, self.recorded = world, store, tape, recorded
+        self.past_events: list[Event] = []
+        self.before: Moment | None = None
+
+    def row(self, at: datetime, duration_s: float) -> TickRow:
+        """What decided the outcome of this evaluation."""
+        book, assumptions, rules_hash, version = self.world.inputs
+        seed = self.world.config.engine.seed
+        return TickRow(at, book, rules_hash, assumptions, version, seed, duration_s, self.recorded is not None)
+
+    def inputs_changed(self, last: TickRow) -> bool:
+        """Whether the book, the assumptions, the rules or the version differ from those of an earlier evaluation."""
+        return (last.book_hash, last.assumptions_hash, last.rules_hash, last.code_version) != self.world.inputs
+
+    def moment(self, at: datetime, scenarios: Sequence[Scenario] | None = None) -> Moment:
+        """Know, stress and judge at one moment, under all scenarios or those given."""
+        book = as_known(self.world.book, at)
+        ids = tuple(sorted(borrower.id for borrower in book.borrowers))
+        prices = self.tape.history(at, ids)
+
+        def history(name: str) -> StepTable | None:
+            return prices.get(name) or steps.fact_steps(book, name, ids) or self._stored(name, numbers)
+
+        quotes = self.tape.quotes(at)
+        chosen = self.world.scenarios if scenarios is None else scenarios
+        numbers = metrics.compute(book, quotes, chosen, history, at)
+        numbers = replace(numbers, recorded=self.recorded is not None)
+        return Moment(at, book, numbers, tuple(rules.match(self.world.compiled, numbers)))
+
+    def _stored(self, name: str, numbers: Numbers) -> StepTable | None:
+        column = numbers.columns.get(name)
+        return None if column is None else self.store.metric_history(name, numbers.subjects[column.level])
+
+    def warm_up(self, at: datetime) -> dict[alerts.Key, AlertState]:
+        """Live through the known past day by day without a word; what still stands afterwards is announced once."""
+        states: dict[alerts.Key, AlertState] = {}
+        self.past_events = []
+        # nobody reads the scenario columns of those days, so only the ones a rule asks for are worked out
+        asked = [
+            s for s in self.world.scenarios if any(f'"{s.name}"' in f"{r.expr} {r.clear}" for r in self.world.rules)
+        ]
+        for days in range(WARM_UP_DAYS, 0, -1):
+            moment = self.moment(at - timedelta(days=days), asked)
+            states, events = self.decide(moment, states, None)
+            self.store.commit_tick(self.row(moment.at, 0.0), numbers=moment.numbers)
+            self.past_events += events
+        return states
+
+    def decide(
+        self, moment: Moment, states: dict[alerts.Key, AlertState], last: TickRow | None
+    ) -> tuple[dict[alerts.Key, AlertState], list[Event]]:
+        """Move every alert to this moment; say when the book, not the market, changed an answer."""
+        before = self.before.book if self.before else None
+        if before is None and last is not None:
+            before = as_known(self.world.book, last.eval_at)
+        last_at = self.before.at if self.before else last.eval_at if last else None
+        every_s = 86400.0 if last is None else self.world.config.schedule.every
+        new_states, events = alerts.step(
+            self.world.rules,
+            moment.matches,
+            states,
+            moment.at,
+            last_tick_at=last_at,
+            downtime_s=alerts.downtime(moment.at, last_at, every_s),
+        )
+        self.before = moment
+        edited = self._edited(last)
+        changes = book_changes(before, moment.book) if before else {}
+        return new_states, [_because(event, changes, edited) for event in events]
+
+    def _edited(self, last: TickRow | None) -> str:
+        if last is None or not self.inputs_changed(last):
+            return ""
+        old = (last.book_hash, last.assumptions_hash, last.rules_hash, last.code_version)
+        named = ("the book was edited", "the assumptions were edited", "the rules were edited", "Canary was updated")
+        return ", ".join(text for text, a, b in zip(named, old, self.world.inputs, strict=True) if a != b)
+
+    # ------------------------------------------------------------ words
+    def desk(self, moment: Moment) -> Desk:
+        """What all messages of this evaluation share."""
+        return Desk(
+            numbers=moment.numbers,
+            book=moment.book,
+            rules={rule.id: rule for rule in self.world.rules},
+            matches={match.rule.id: match for match in moment.matches},
+            now=moment.at,
+            recorded_on=self.recorded,
+            summaries=self._summaries(moment),
+            previous=self._previous(moment.at),
+        )
+
+    def write(
+        self, group: routing.Group, desk: Desk, states: dict[alerts.Key, AlertState], events: Sequence[Event]
+    ) -> Message:
+        """The message of one group."""
+        told = list(group.events) or [self._event_of(state, events) for state in group.alerts]
+        contexts = [brief(event, states.get(_key(event)), desk) for event in told]
+        if group.kind == "digest":
+            title, lines = messages.digest(contexts, desk.now, recorded_on=self.recorded)
+        elif group.kind == "notice":
+            title, lines = messages.first_look(contexts, desk.now, recorded_on=self.recorded)
+        else:
+            title, lines = messages.compose(group.kind, group.severity, contexts, desk.now)
+        return Message(
+            id=group.id,
+            route=group.route.name,
+            channel=group.route.channel,
+            to=group.route.to,
+            kind=group.kind,
+            severity=group.severity,
+            title=title,
+            lines=lines,
+            created_at=desk.now,
+            event_ids=tuple(event.id for event in told),
+            recorded=self.recorded is not None,
+        )
+
+    def _summaries(self, moment: Moment) -> dict[alerts.Key, str]:
+        """The rule's own sentence for every subject it is true or unknown for."""
+        found = {}
+        for compiled, match in zip(self.world.compiled, moment.matches, strict=True):
+            for index in range(len(match.subjects)):
+                if match.truth[index] != 0 and not match.error and compiled.rule.summary:
+                    text = rules.render(compiled, compiled.rule.summary, moment.numbers, index)
+                    found[compiled.rule.id, match.subjects[index]] = text
+        return found
+
+    def _event_of(self, state: AlertState, events: Sequence[Event]) -> Event:
+        """The event that made an alert stand: of this run, else from the database."""
+        own = [event for event in (*self.past_events, *events) if _key(event) == (state.rule, state.subject)]
+        fired = [event for event in own if event.kind == "fired"] or self.store.events(
+            rule=state.rule, subject=state.subject, limit=1
+        )
+        if fired:
+            return fired[-1]
+        raise CanaryError(f"{state.rule} of {state.subject} stands without an event")
+
+    def _previous(self, at: datetime) -> Callable[[str, str], tuple[float, date] | None]:
+        """The last different value of a metric in the database, and the day it was last in force."""
+
+        def previous(metric: str, subject: str) -> tuple[float, date] | None:
+            past = self.store.metric_history(metric, [subject])
+            if past is None:
+                return None
+            times, values = past.window(0, (at - timedelta(days=400)).timestamp(), at.timestamp() - 1)
+            known = [(value, moment) for value, moment in zip(values, times, strict=True) if value == value]
+            now_value = known[-1][0] if known else None
+            for value, moment in reversed(known):
+                if value != now_value:
+                    return float(value), datetime.fromtimestamp(moment, tz=at.tzinfo).date()
+            return None
+
+        return previous
+
+
+def _because(event: Event, changes: dict[str, str], edited: str) -> Event:
+    """Say that the book, the assumptions, the rules or the version changed where that is what changed the answer."""
+    reason = edited or changes.get(routing.borrower_of(event.subject), "")
+    return replace(event, because=reason) if reason and not event.because else event
+
+
+def mark_observations(book: Book) -> list[Observation]:
+    """The book's marks as observations, so that they age and are doubted like any other price."""
+    return [
+        Observation(
+            series=mark.series,
+            value=mark.value,
+            unit=mark.unit,
+            observed_at=min(end_of_day(mark.as_of), mark.known_at),
+            known_at=mark.known_at,
+            source=mark.source,
+            subject=mark.subject,
+            known_basis="published",
+            quality=mark.quality,
+            note=mark.note,
+        )
+        for mark in book.marks
+        if mark.known_at is not None
+    ]

@@ -1,0 +1,137 @@
+"""Everything one evaluation needs besides time and memory: config, book, rules, scenarios, sources and channels.
+
+Built whole or not at all: every mistake of every file is reported at once, and the daemon keeps the last good world.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monitor import __version__, chat
+from monitor import feeds as sources
+from monitor.book import load_book
+from monitor.config import Config, routes_of
+from monitor.feeds import file
+from monitor.metrics import METRICS
+from monitor.model import Book, CanaryError, InputError, Observation, Problem, Rule
+from monitor.rulefile import load_rules
+from monitor.rules import CompiledRule, compile_rules
+from monitor.scenariofile import load_scenarios
+from monitor.yamltext import collect
+
+if TYPE_CHECKING:
+    from monitor.routes import Route
+    from monitor.stress.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class World:
+    """One consistent set of what people wrote and what was found. Channels are opened when they are first used."""
+
+    config: Config
+    book: Book
+    rules: tuple[Rule, ...]
+    compiled: tuple[CompiledRule, ...]
+    scenarios: tuple[Scenario, ...]
+    feeds: tuple[sources.Feed, ...]
+    feeds_off: tuple[sources.Off, ...]
+    routes: tuple[Route, ...]
+    recorded: tuple[Observation, ...]
+    rules_hash: str
+    offline: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, str, str, str]:
+        """The hashes of everything that decides an outcome besides prices and time."""
+        return self.book.book_hash, self.book.assumptions_hash, self.rules_hash, __version__
+
+
+def build_world(config: Config, *, offline: bool = False) -> World:
+    """Read and check everything the config names. Raises InputError with every problem of every file."""
+    problems: list[Problem] = []
+    book, rules = Book(()), tuple[Rule, ...]()
+    loaded: Sequence[Scenario] = ()
+    compiled: tuple[CompiledRule, ...] = ()
+    try:
+        book = load_book(config.paths.book)
+    except InputError as error:
+        collect(problems, error)
+    try:
+        loaded = load_scenarios(config.paths.scenarios)
+    except InputError as error:
+        collect(problems, error)
+    names = {scenario.name for scenario in loaded}
+    try:
+        rules = load_rules(config.paths.rules, METRICS, names)
+        compiled = compile_rules(rules, METRICS, names)
+    except InputError as error:
+        collect(problems, error)
+    found = sources.discover(feed_settings(config, offline))
+    try:
+        recorded = tuple(recorded_observations(config.paths.prices))
+    except InputError as error:
+        collect(problems, error)
+    if problems:
+        raise InputError(problems)
+    return World(
+        config=config,
+        book=book,
+        rules=rules,
+        compiled=compiled,
+        scenarios=tuple(loaded),
+        feeds=tuple(feed for feed in found if isinstance(feed, sources.Feed)),
+        feeds_off=tuple(off for off in found if isinstance(off, sources.Off)),
+        routes=routes_of(config),
+        recorded=recorded,
+        rules_hash=_hash_of(config.paths.rules, config.paths.scenarios),
+        offline=offline,
+    )
+
+
+def feed_settings(config: Config, offline: bool) -> Mapping[str, sources.FeedSettings]:
+    """What the config says about each source; offline, only the file source is on."""
+    names = {off_or_feed.name for off_or_feed in sources.discover()} if offline else set()
+    settings = {name: sources.FeedSettings(enabled=False) for name in names if name != "file"}
+    for name, written in config.feeds.items():
+        if name not in settings:
+            settings[name] = sources.FeedSettings(
+                enabled=written.enabled,
+                base_url=written.base_url,
+                time_limit_s=written.timeout,
+                max_age_s=written.max_age,
+            )
+    own = settings.get("file", sources.FeedSettings())
+    settings["file"] = sources.FeedSettings(
+        own.enabled, own.base_url, own.time_limit_s, own.max_age_s, config.paths.prices
+    )
+    return settings
+
+
+def recorded_observations(prices: Path | None) -> list[Observation]:
+    """Every recorded row, whatever the day: those that come with Canary and those a desk dropped into its folder."""
+    own = [row for path in file.csv_files(prices) for row in file.read_csv(path)] if prices else []
+    return [*file.recorded(), *own]
+
+
+def open_channel(world: World, name: str) -> chat.Channel:
+    """The channel of this name with its secrets read; CanaryError when it is off or a secret is missing."""
+    written = world.config.chat.get(name)
+    if written is not None and not written.enabled:
+        raise CanaryError(f"the chat channel {name} is switched off in the configuration")
+    settings = chat.Settings()
+    if written is not None:
+        settings = chat.settings_of(written, os.environ, world.config.found.file.parent)
+    return chat.open_channel(name, settings)
+
+
+def _hash_of(*folders: Path) -> str:
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
