@@ -136,7 +136,7 @@ def _evaluate(
 ) -> TickResult:
     started = time.perf_counter()
     seen = [*world.recorded, *mark_observations(world.book), *observations, *store.observations(at)]
-    run = _Run(world, store, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
+    run = Run(world, store, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
     last = store.last_tick()
     # Recorded time stands still, so an edit is judged over the whole known past again; live time goes on.
     fresh = last is None or (recorded is not None and run.inputs_changed(last))
@@ -177,7 +177,7 @@ def _evaluate(
         told=plan.told,
         feed_reports=reports,
     )
-    problems = [f"{report.feed}: {report.reason}" for report in reports if not report.ok]
+    problems = [f"{report.feed}: {report.reason}" for report in reports if report.reason]
     return TickResult(
         at,
         recorded,
@@ -206,7 +206,7 @@ class Moment:
     matches: tuple[Match, ...]
 
 
-class _Run:
+class Run:
     """One evaluation under way: the world, the memory and the prices, asked at one moment or at several."""
 
     def __init__(self, world: World, store: Store, tape: market.Tape, recorded: date | None):

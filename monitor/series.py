@@ -1,0 +1,151 @@
+"""What each price series may look like: its unit, its plausible range, how fast it ages, how far it may jump. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitor.model import Level, Observation
+from monitor.units import format_value
+
+HOUR, DAY = 3600.0, 86400.0
+#: a clock that runs ahead of ours by less than this is forgiven
+CLOCK_SLACK = timedelta(minutes=5)
+#: jumps are judged over at least this long: one schedule step
+SHORTEST_STEP_S = 900.0
+
+
+# ---------------------------------------------------------------- what is plausible
+@dataclass(frozen=True, slots=True)
+class SeriesSpec:
+    """What a series may look like.
+
+    ``low`` and ``high`` bound any plausible value and catch wrong units (cents, satoshi, percent for fraction).
+    ``max_age_live_s`` holds for answers fetched now, ``max_age_recorded_s`` for recorded rows and marks. One source
+    alone is believed up to max(``jump_floor``, ``jump_per_sqrt_day`` * sqrt(days)) from the last accepted value, as a
+    fraction of it; ``jump_floor`` None switches that test off. ``venue_limit``: how far two venues may
+    differ and still agree.
+    ``business_days``: weekends do not age it.
+    """
+
+    unit: str
+    low: float
+    high: float
+    max_age_live_s: float
+    max_age_recorded_s: float
+    level: Level = "market"
+    jump_floor: float | None = None
+    jump_per_sqrt_day: float = 0.0
+    venue_limit: float = 0.02
+    minimum_venues: int = 1
+    business_days: bool = False
+
+
+def _list_price(low: float, high: float) -> SeriesSpec:
+    """List prices move when a provider edits its page or the panel changes: a version per hour, valid for a week."""
+    return SeriesSpec("usd/gpu-hour", low, high, 7 * DAY, 7 * DAY, jump_floor=0.15, jump_per_sqrt_day=0.10)
+
+
+def _rent_index(low: float, high: float) -> SeriesSpec:
+    """A monthly index: valid until the one after the next is overdue."""
+    return SeriesSpec("usd/gpu-hour", low, high, 75 * DAY, 75 * DAY, jump_floor=0.10, jump_per_sqrt_day=0.08)
+
+
+def _mark(unit: str, low: float, high: float, level: Level = "borrower") -> SeriesSpec:
+    """A mark somebody wrote down: opinions differ, so no jump test; it counts for 120 days and its age is shown."""
+    return SeriesSpec(unit, low, high, 120 * DAY, 120 * DAY, level, venue_limit=0.25)
+
+
+#: every series a feed, a recorded file or the book's marks may give
+SERIES: dict[str, SeriesSpec] = {
+    "btc_usd": SeriesSpec("usd", 1_000, 2_000_000, HOUR, 3 * DAY, jump_floor=0.03, jump_per_sqrt_day=0.25),
+    "eth_usd": SeriesSpec("usd", 50, 100_000, HOUR, 3 * DAY, jump_floor=0.04, jump_per_sqrt_day=0.30),
+    "difficulty": SeriesSpec("number", 1e12, 1e17, DAY, 30 * DAY, jump_floor=0.30),
+    # an assumed reward holds until the next halving, expected in 2028
+    "block_reward_btc": SeriesSpec("btc", 0.7, 60, DAY, 4 * 365 * DAY, jump_floor=0.30),
+    "hashprice_usd_ph_day": SeriesSpec("usd/ph/day", 1, 2_000, DAY, 10 * DAY, jump_floor=0.10, jump_per_sqrt_day=0.25),
+    "rent_a100_list_usd": _list_price(0.1, 12),
+    "rent_h100_list_usd": _list_price(0.2, 20),
+    "rent_h200_list_usd": _list_price(0.2, 24),
+    "rent_b200_list_usd": _list_price(0.3, 30),
+    "rent_a100_index_usd": _rent_index(0.1, 12),
+    "rent_h100_index_usd": _rent_index(0.2, 20),
+    "rent_h200_index_usd": _rent_index(0.2, 24),
+    "rent_b200_index_usd": _rent_index(0.3, 30),
+    "resale_a100_usd": _mark("usd", 200, 100_000, "market"),
+    "resale_h100_usd": _mark("usd", 200, 100_000, "market"),
+    "resale_h200_usd": _mark("usd", 200, 100_000, "market"),
+    "resale_b200_usd": _mark("usd", 200, 150_000, "market"),
+    "hy_spread_bp": SeriesSpec(
+        "bp", 100, 3_000, 4 * DAY, 4 * DAY, jump_floor=0.15, jump_per_sqrt_day=0.15, business_days=True
+    ),
+    "sofr": SeriesSpec("ratio", -0.01, 0.25, 4 * DAY, 4 * DAY, business_days=True),
+    "cds_5y_bp": _mark("bp", 1, 10_000),
+    "loan_spread_bp": _mark("bp", 1, 5_000),
+    "bond_price": _mark("points", 1, 250),
+    "share_price_usd": SeriesSpec("usd", 0.001, 1e6, 5 * DAY, 30 * DAY, "borrower", business_days=True),
+}
+
+
+# ---------------------------------------------------------------- age and plausibility
+def business_s(moment: datetime) -> float:
+    """Seconds of Monday to Friday (UTC) between a fixed Monday and a moment; only differences mean anything."""
+    weeks, rest = divmod(moment.timestamp() - 4 * DAY, 7 * DAY)
+    return weeks * 5 * DAY + min(rest, 5 * DAY)
+
+
+def age_s(spec: SeriesSpec, observed_at: datetime, now: datetime) -> float:
+    """Age of a value in seconds; of a business-day series without its weekends.
+
+    >>> from datetime import UTC
+    >>> friday, monday = datetime(2026, 8, 14, 21, tzinfo=UTC), datetime(2026, 8, 17, 9, tzinfo=UTC)
+    >>> age_s(SERIES["sofr"], friday, monday) / HOUR, age_s(SERIES["btc_usd"], friday, monday) / HOUR
+    (12.0, 60.0)
+    """
+    if spec.business_days:
+        return business_s(now) - business_s(observed_at)
+    return (now - observed_at).total_seconds()
+
+
+def max_age_s(spec: SeriesSpec, known_basis: str) -> float:
+    """How old a value may be before it counts as unknown: live answers age faster than recorded ones."""
+    return spec.max_age_live_s if known_basis == "live" else spec.max_age_recorded_s
+
+
+def jump_limit(spec: SeriesSpec, elapsed_s: float) -> float:
+    """The largest move, as a fraction, that one source alone may report after this much time; infinite when off.
+
+    >>> [round(jump_limit(SERIES["btc_usd"], hours * HOUR), 3) for hours in (0.25, 6, 24)]
+    [0.03, 0.125, 0.25]
+    """
+    if spec.jump_floor is None:
+        return math.inf
+    return max(spec.jump_floor, spec.jump_per_sqrt_day * math.sqrt(max(elapsed_s, SHORTEST_STEP_S) / DAY))
+
+
+def fault(observation: Observation, spec: SeriesSpec) -> str:
+    """Why an observation cannot be believed at all, or an empty string."""
+    value, unit = observation.value, observation.unit.strip().lower()
+    if unit != spec.unit:
+        return f"{observation.source} gave {observation.series} in {unit or 'no unit'!r}, expected {spec.unit!r}"
+    if not math.isfinite(value):
+        return f"{observation.source} gave {value} for {observation.series}"
+    if not spec.low <= value <= spec.high:
+        side, bound = ("below", spec.low) if value < spec.low else ("above", spec.high)
+        said = f"{observation.source} gave {show(value, unit)}"
+        return f"{said}, {side} any plausible {observation.series} ({show(bound, unit)})"
+    if observation.observed_at > observation.known_at + CLOCK_SLACK:
+        return (
+            f"{observation.source} dated {observation.series} {observation.observed_at:%Y-%m-%d %H:%M}Z, in the future"
+        )
+    return ""
+
+
+def show(value: float, unit: str) -> str:
+    """A price with its unit for a sentence.
+
+    >>> show(62_100, "usd"), show(148.26e12, "number"), show(2.5, "usd/gpu-hour")
+    ('62,100 USD', '1.483e+14', '2.50 usd/gpu-hour')
+    """
+    return f"{value:.4g}" if unit == "number" else format_value(value, unit)
