@@ -19,10 +19,11 @@ from statistics import median
 
 import numpy as np
 
-from monitor.model import MARKET, BoolArray, FloatArray, Observation, Quote, StepTable
+from monitor.model import MARKET, FloatArray, Observation, Quote, StepTable
 from monitor.series import SERIES as SERIES
 from monitor.series import SeriesSpec as SeriesSpec
 from monitor.series import age_s, fault, jump_limit, max_age_s, show
+from monitor.steps import Steps
 from monitor.units import format_age
 
 Key = tuple[str, str]
@@ -263,7 +264,8 @@ class Tape:
         tables: dict[str, StepTable] = {}
         for series, spec in self.specs.items():
             subjects = (MARKET,) if spec.level == "market" else tuple(borrowers)
-            tables[series] = Steps(spec.unit, [_steps(self._known((series, name), now), spec) for name in subjects])
+            points = [_steps(self._known((series, name), now), spec) for name in subjects]
+            tables[series] = Steps(spec.unit, tuple(t for t, _ in points), tuple(v for _, v in points))
         if DERIVED in tables:
             tables[DERIVED] = _derived_steps(tables)
         return tables
@@ -322,6 +324,11 @@ def _with_derived(found: Mapping[Key, Quote]) -> Quote:
 Points = tuple[FloatArray, FloatArray]
 
 
+def _only(table: Steps) -> Points:
+    """The past of a series with one subject."""
+    return np.asarray(table.times[0], np.float64), np.asarray(table.values[0], np.float64)
+
+
 def _value_at(points: Points, when_s: FloatArray) -> FloatArray:
     """The step function at some moments (epoch seconds); NaN before its first point."""
     times, values = points
@@ -360,32 +367,8 @@ def _derived_steps(tables: Mapping[str, StepTable]) -> StepTable:
     published = tables[DERIVED]
     inputs = [tables[name] for name in _INPUTS]
     assert isinstance(published, Steps)
-    points = [table.points[0] for table in inputs if isinstance(table, Steps)]
-    times = np.unique(np.concatenate([*(p[0] for p in points), published.points[0][0]]))
+    points = [_only(table) for table in inputs if isinstance(table, Steps)]
+    times = np.unique(np.concatenate([*(p[0] for p in points), _only(published)[0]]))
     derived = hashprice_usd_ph_day(*(_value_at(p, times) for p in points))  # type: ignore[arg-type]
-    values = np.where(np.isnan(derived), _value_at(published.points[0], times), derived)
-    return Steps(published.unit, [(times, values)])
-
-
-class Steps:
-    """The known past of one series over its subjects (:class:`monitor.model.StepTable`); NaN is unknown."""
-
-    def __init__(self, unit: str, points: Sequence[Points]):
-        self.unit = unit
-        #: per subject: ascending epoch seconds and the value in force from each
-        self.points = tuple(points)
-
-    def at(self, when_s: float) -> tuple[FloatArray, BoolArray]:
-        """Values in force at a moment (epoch seconds) over the subjects: (values (n,), known (n,))."""
-        moment = np.asarray([when_s], dtype=np.float64)
-        values = np.asarray([_value_at(points, moment)[0] for points in self.points], dtype=np.float64)
-        return values, ~np.isnan(values)
-
-    def window(self, subject: int, from_s: float, to_s: float) -> tuple[FloatArray, FloatArray]:
-        """The value in force at ``from_s``, then the changes up to ``to_s``: (times_s, values), NaN is unknown."""
-        times, values = self.points[subject]
-        inside = (times > from_s) & (times <= to_s)
-        start = np.asarray([from_s], dtype=np.float64)
-        return np.concatenate((start, times[inside])), np.concatenate(
-            (_value_at((times, values), start), values[inside])
-        )
+    values = np.where(np.isnan(derived), _value_at(_only(published), times), derived)
+    return Steps(published.unit, (times,), (values,))

@@ -399,6 +399,8 @@ class FeedReport:
     observations: int
     seconds: float
     newest: datetime | None = None
+    #: what it answered: (address, body); kept apart from the report
+    raw: tuple[tuple[str, bytes], ...] = field(default=(), repr=False, compare=False)
 
 
 class StepTable(Protocol):

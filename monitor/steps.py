@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from monitor.known import KnownBook, KnownBorrower, as_number
-from monitor.model import BoolArray, FloatArray, StepTable, end_of_day
+from monitor.model import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -45,40 +44,3 @@ class Steps:
     def _at(self, subject: int, when_s: float) -> float:
         position = bisect_right(self.times[subject], when_s) - 1
         return float(self.values[subject][position]) if position >= 0 else float("nan")
-
-
-#: metrics whose past is the book's own past, by when it was true, not by when somebody computed it:
-#: metric -> figures that are added (all must be known), or the second choice when the first is not reported
-FACT_PAST: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "coins_free": (("btc_free",), ("btc_total",)),
-    "coins_pledged": (("btc_pledged",),),
-    "coins_total": (("btc_free", "btc_lent", "btc_pledged"), ("btc_total",)),
-    "debt_usd": (("debt_usd",),),
-    "cash_unrestricted_usd": (("cash_unrestricted_usd",),),
-}
-
-
-def fact_steps(book: KnownBook, metric: str, subjects: Sequence[str]) -> StepTable | None:
-    """The past of a metric that is a figure of the book, over borrowers; None for any other metric.
-
-    Only what is known at ``book.at`` enters. Where a split of coins was not reported yet the total stands in its place,
-    so that a fall of coins is seen across the change of reporting.
-    """
-    if metric not in FACT_PAST:
-        return None
-    rows = {borrower.id: borrower for borrower in book.borrowers}
-    points = [_points(rows[subject], FACT_PAST[metric]) if subject in rows else ([], []) for subject in subjects]
-    return Steps("", tuple(times for times, _ in points), tuple(values for _, values in points))
-
-
-def _points(borrower: KnownBorrower, choices: tuple[tuple[str, ...], ...]) -> tuple[list[float], list[float]]:
-    days = sorted({fact.as_of for fields in choices for name in fields for fact in borrower.past.get(name, ())})
-    found: dict[float, float] = {}
-    for day in days:
-        for fields in choices:
-            parts = [next((f for f in borrower.past.get(name, ()) if f.as_of == day), None) for name in fields]
-            numbers = [as_number(part) for part in parts]
-            if all(number is not None for number in numbers):
-                found[end_of_day(day).timestamp()] = float(sum(number for number in numbers if number is not None))
-                break
-    return list(found), list(found.values())

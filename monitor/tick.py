@@ -20,9 +20,9 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from monitor import alerts, feeds, market, messages, metrics, routing, rules, steps
+from monitor import alerts, feeds, market, messages, metrics, routing, rules
 from monitor.briefing import Desk, book_changes, brief, day_of
-from monitor.known import KnownBook, as_known
+from monitor.known import KnownBook, as_known, fact_steps
 from monitor.model import (
     AlertState,
     Book,
@@ -106,6 +106,9 @@ def judge(
     """
     live = [seen for seen in observations if seen.known_basis == "live"]
     memory.live.keep(live)
+    for report in reports:
+        for address, body in report.raw:
+            memory.live.keep_raw(report.feed, now, address, body)
     if live or memory.live.has_live_observation():
         return _evaluate(world, memory.live, observations, reports, now, recorded=None)
     close = newest_close(world, now)
@@ -231,7 +234,7 @@ class Run:
         prices = self.tape.history(at, ids)
 
         def history(name: str) -> StepTable | None:
-            return prices.get(name) or steps.fact_steps(book, name, ids) or self._stored(name, numbers)
+            return prices.get(name) or fact_steps(book, name, ids) or self._stored(name, numbers)
 
         quotes = self.tape.quotes(at)
         chosen = self.world.scenarios if scenarios is None else scenarios

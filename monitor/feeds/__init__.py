@@ -170,10 +170,11 @@ async def _fetch_one(
     started = time.perf_counter()
     observations: list[Observation] = []
     notes: list[str] = []
+    raw: list[tuple[str, bytes]] = []
     try:
         async with asyncio.timeout(limit_s):
             client = Client(http, feed.origins, now, limit_s)
-            notes = client.notes
+            notes, raw = client.notes, client.raw
             observations = _believable(feed, await feed.fetch(client, now), client)
         ok = bool(observations)
         notes = notes if ok or notes else ["it gave nothing"]
@@ -185,7 +186,7 @@ async def _fetch_one(
         ok, notes = False, [f"a fault in the source's own code: {type(error).__name__}: {clean(str(error))}", *notes]
     newest = max((o.observed_at for o in observations), default=None)
     seconds = time.perf_counter() - started
-    return observations, FeedReport(feed.name, ok, "; ".join(notes), len(observations), seconds, newest)
+    return observations, FeedReport(feed.name, ok, "; ".join(notes), len(observations), seconds, newest, tuple(raw))
 
 
 async def fetch_all(

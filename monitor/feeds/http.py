@@ -109,6 +109,8 @@ class Client:
         self._deadline = self._clock() + PATIENCE * time_limit_s
         #: what was left out of a fetch that otherwise succeeded, in words
         self.notes: list[str] = []
+        #: every answer as it came: (address, body), so that a number can be traced back to it
+        self.raw: list[tuple[str, bytes]] = []
 
     def note(self, text: str) -> None:
         """Remember something that did not stop the fetch; it is shown in the report."""
@@ -123,7 +125,9 @@ class Client:
         host = urlsplit(url).hostname or ""
         try:
             async with asyncio.timeout_at(self._deadline):
-                return await self._get_patiently(url, max_bytes)
+                body = await self._get_patiently(url, max_bytes)
+                self.raw.append((url, body))
+                return body
         except _Busy as busy:
             wait = "" if busy.wait_s is None else f" and asks to wait {busy.wait_s:.0f} s"
             raise FeedError(f"{host} answered {busy}{wait}") from None
