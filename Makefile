@@ -1,0 +1,59 @@
+# Canary: `make` lists what can be done. Everything is installed into .venv in this folder and nowhere else.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean check-python
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+help: ## list the targets
+	@echo "make TARGET, one of:"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/' | \
+	  while IFS='|' read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
+	@echo "Another Python: make PYTHON=python3.12 run"
+
+# On a terminal the daemon gets it for itself (bash -m), so that Ctrl-C stops the daemon, which ends well, and not make.
+run: $(VENV)/.installed ## install into .venv and start watching; Ctrl-C stops
+	@if [ -t 0 ] && command -v bash >/dev/null; then \
+	  exec bash -m -c '"$$0" run; exit $$?' $(BIN)/canary; \
+	else exec $(BIN)/canary run; fi
+
+test: lint ## everything that must pass: ruff, mypy, import contract, tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev ## ruff, mypy and the import contract only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev ## benchmarks, each a ratio against a named baseline
+	@set -e; found=; for file in bench/bench_*.py; do [ -e "$$file" ] || continue; found=1; \
+	  echo "== $$file"; $(BIN)/python "$$file"; done; \
+	  [ -n "$$found" ] || echo "no bench/bench_*.py here yet"
+
+clean: ## remove .venv and every cache (never the database, config, rules or book)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check-python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) was not found. Install Python 3.11 or newer, for example: sudo apt install python3 python3-venv"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) --version) is too old: Canary needs 3.11 or newer. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv module. Fix: sudo apt install python3-venv"; exit 2; }
+
+$(BIN)/python: | check-python
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing Canary into $(VENV) (once; about a minute)"
+	$(BIN)/python -m pip install --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing Canary and its test tools into $(VENV) (once; about a minute)"
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed

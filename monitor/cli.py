@@ -1,0 +1,226 @@
+"""The command line. Each command is a few lines that call the work elsewhere; nothing heavy is imported before it runs.
+
+Exit codes: 0 fine, 1 a finding (something fires, a check has a warning), 2 a usage or input error. No traceback reaches
+a user unless CANARY_DEBUG=1 asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from monitor.shell import BROKEN_PIPE, INTERRUPTED, OK, USAGE, Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+# ---------------------------------------------------------------- options every command has
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        setattr(context.ensure_object(Shell), str(parameter.name), value)
+
+
+def shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command, before or after its name: canary --json status, canary status --json."""
+    options: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+        (("--config", "config_path"), {"metavar": "FILE", "help": "the config to use instead of the one found"}),
+        (("--offline",), {"is_flag": True, "help": "only recorded and local prices; nothing leaves this machine"}),
+        (("--json", "as_json"), {"is_flag": True, "help": "for machines"}),
+        (("--plain",), {"is_flag": True, "help": "no colours"}),
+    )
+    for names, details in reversed(options):
+        function = click.option(*names, callback=_remember, expose_value=False, **details)(function)
+    return function
+
+
+class Ordered(click.Group):
+    """Commands in the order a user meets them, not the alphabet's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The order of definition."""
+        return list(self.commands)
+
+
+@click.group(cls=Ordered, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@shared
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Early warning for leveraged compute: which over-leveraged borrower breaks first, how near, and by what."""
+    context.ensure_object(Shell)
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+# ---------------------------------------------------------------- the commands
+@cli.command()
+@shared
+@click.pass_obj
+def run(shell: Shell) -> int:
+    """Watch: evaluate on time, deliver alerts, take up edits. Ctrl-C stops."""
+    from monitor.logsafe import protect_logs
+    from monitor.running import run_daemon
+
+    protect_logs()
+    with shell.guard():
+        return run_daemon(shell)
+
+
+@cli.command()
+@click.option(
+    "--at", metavar="T", help="as of a day (its end, UTC) or a moment; in a throw-away database, sends nothing"
+)
+@click.option("--dry-run", is_flag=True, help="evaluate now without writing or sending anything")
+@shared
+@click.pass_obj
+def tick(shell: Shell, at: str | None, dry_run: bool) -> int:
+    """Evaluate once and show the result; 1 when something fires."""
+    from monitor.logsafe import protect_logs
+    from monitor.running import run_tick
+
+    if at and dry_run:
+        raise click.UsageError("--at never writes or sends anything; leave out --dry-run")
+    protect_logs()
+    with shell.guard():
+        return run_tick(shell, at, dry_run)
+
+
+@cli.command()
+@shared
+@click.pass_obj
+def status(shell: Shell) -> int:
+    """Show the last evaluation: every borrower, what fires, what is unknown; 1 when something fires or it is old."""
+    return _word(shell, "status", [])
+
+
+@cli.command("list")
+@click.argument("what", required=False)
+@shared
+@click.pass_obj
+def list_(shell: Shell, what: str | None) -> int:
+    """Show everything found and its file: feeds, channels, borrowers, rules, scenarios, metrics, words, commands."""
+    return _word(shell, "list", [what] if what else [])
+
+
+@cli.command()
+@shared
+@click.pass_obj
+def check(shell: Shell) -> int:
+    """Read config, rules, book and scenarios; say everything that is wrong with them."""
+    return _word(shell, "check", [])
+
+
+@cli.command()
+@click.argument("borrower", required=False)
+@shared
+@click.pass_obj
+def book(shell: Shell, borrower: str | None) -> int:
+    """Show what is known about the borrowers, or every figure of one with its dates and source."""
+    return _word(shell, "book", [borrower] if borrower else [])
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR")
+@shared
+@click.pass_obj
+def init(shell: Shell, directory: str) -> int:
+    """Lay out config, rules, book and scenarios in DIR, to be edited. Files that exist are never touched."""
+    from monitor.commands import Reply
+    from monitor.starter import lay_out
+    from monitor.tables import Cell, Table
+
+    laid = lay_out(Path(directory).expanduser())
+    kept = [Cell(f"kept as it was: {path.relative_to(laid.folder)}", "dim") for path in laid.kept[:20]]
+    kept += [Cell(f"and {len(laid.kept) - 20} more", "dim")] if len(laid.kept) > 20 else []
+    then = [Cell(f"next: cd {laid.folder} && canary check && canary run")]
+    title = f"{len(laid.written)} files written to {laid.folder}, {len(laid.kept)} kept"
+    data = {"folder": str(laid.folder), "written": _names(laid.written), "kept": _names(laid.kept)}
+    return shell.show(Reply(data, (Table(title, notes=(*kept, *then)),)))
+
+
+@cli.command()
+@shared
+@click.pass_obj
+def version(shell: Shell) -> int:
+    """Show the version, the Python, and which config and database count here."""
+    import platform
+
+    from monitor import __version__
+    from monitor.commands import Reply
+    from monitor.tables import Cell, Table
+
+    config = shell.config()
+    facts = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "config": str(config.found.file),
+        "found": config.found.why,
+        "state": str(config.paths.state),
+    }
+    notes = tuple(Cell(f"{name:<8} {value}") for name, value in facts.items() if name != "version")
+    return shell.show(Reply(facts, (Table(f"canary {__version__}", notes=notes),)))
+
+
+def _names(paths: tuple[Path, ...]) -> list[str]:
+    return [str(path) for path in paths]
+
+
+def _word(shell: Shell, name: str, words: list[str]) -> int:
+    """Run a word that the chat knows too."""
+    from monitor.asking import services
+    from monitor.commands import COMMANDS
+
+    with shell.guard():
+        return shell.show(COMMANDS[name].run(services(shell), words))
+
+
+# ---------------------------------------------------------------- from text to trouble-free exit
+def main() -> None:
+    """The entry point of the console script."""
+    sys.exit(run_line(sys.argv[1:]))
+
+
+def run_line(arguments: list[str]) -> int:
+    """Run one command line and give its exit code; every error becomes a sentence."""
+    try:
+        code = cli.main(args=arguments, prog_name="canary", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else OK
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        return _explain(error, "--json" in arguments)
+
+
+def _explain(error: Exception, as_json: bool) -> int:
+    """An error in words, and its exit code."""
+    if os.environ.get("CANARY_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    from monitor.model import CanaryError, InputError
+    from monitor.redact import redact
+
+    known = isinstance(error, CanaryError)
+    text = redact(str(error) if known else f"this is a fault in Canary: {type(error).__name__}: {error}")
+    if as_json:
+        problems = error.problems if isinstance(error, InputError) else []
+        fields = ("file", "line", "column", "message", "fix")
+        click.echo(
+            json.dumps({"error": text, "problems": [{name: getattr(p, name) for name in fields} for p in problems]})
+        )
+    click.echo(text if isinstance(error, InputError) else f"canary: {text}", err=True)
+    if not known:
+        click.echo("canary: CANARY_DEBUG=1 in front of the same command shows where", err=True)
+    return USAGE
