@@ -93,7 +93,7 @@ def checked(world: World) -> Checked:
         "sources": len(world.feeds),
         "routes": len(world.routes),
     }
-    return Checked(counts, (*_secrets(world.config), *_channels(world), *_unknown(world), *_proofs(world)))
+    return Checked(counts, (*_secrets(world.config), *_channels(world), *_proofs(world)))
 
 
 def _secrets(config: Config) -> list[str]:
@@ -112,22 +112,8 @@ def _channels(world: World) -> list[str]:
     found = chat.discover()
     warnings = []
     for route in world.routes:
-        if route.channel not in found:
-            warnings.append(f"route {route.name}: there is no channel {route.channel!r}; there are {', '.join(found)}")
-        elif found[route.channel].off:
+        if found[route.channel].off:
             warnings.append(f"route {route.name}: {route.channel} is {found[route.channel].off}")
-    return warnings
-
-
-def _unknown(world: World) -> list[str]:
-    feeds = {feed.name for feed in world.feeds} | {off.name for off in world.feeds_off}
-    borrowers, rules = {b.id for b in world.book.borrowers}, {r.id for r in world.rules}
-    warnings = [f"feeds: there is no source {name!r}" for name in world.config.feeds if name not in feeds]
-    for route in world.routes:
-        warnings += [
-            f"route {route.name}: there is no borrower {name!r}" for name in route.borrowers if name not in borrowers
-        ]
-        warnings += [f"route {route.name}: there is no rule {name!r}" for name in route.rules if name not in rules]
     return warnings
 
 

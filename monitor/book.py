@@ -51,7 +51,7 @@ from monitor.model import (
     Put,
     end_of_day,
 )
-from monitor.yamltext import Node, Text, check, collect, find, parse_tree, read_file, suggest
+from monitor.yamltext import Node, Text, check, collect, find, parse_tree, point_at, read_file, suggest
 
 
 # ---------------------------------------------------------------- reading
@@ -354,14 +354,6 @@ def _across(borrowers: list[Borrower], texts: dict[str, Text]) -> Iterator[Probl
                 where = f"{borrower.id}/{facility.id}"
                 if contract in seen:
                     text = texts[f"{borrower.id}.yaml"]
-                    yield _point_at(
-                        text, contract, f"contract {contract!r} stands in two pools: {seen[contract]} and {where}"
-                    )
+                    message = f"contract {contract!r} stands in two pools: {seen[contract]} and {where}"
+                    yield point_at(text, contract, message, "a contract secures one pool; keep it in one")
                 seen[contract] = where
-
-
-def _point_at(text: Text, word: str, message: str) -> Problem:
-    for number, line in enumerate(text.lines):
-        if word in line:
-            return text.at(number, line.index(word), len(word), message, "a contract secures one pool; keep it in one")
-    return text.problem(message)

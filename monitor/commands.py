@@ -218,7 +218,7 @@ FACT_HEADS = (
     Head("as of"),
     Head("published", expendable=1),
     Head("quality"),
-    Head("source", expendable=2),
+    Head("source"),
 )
 
 

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.metrics import METRICS
 from monitor.model import AlertState, Borrower, Column, FeedReport, Numbers, Severity
@@ -50,6 +51,8 @@ class Reading:
     reason: str = ""
     where: str = ""
     applies: bool = True
+    #: other facilities of the borrower are unknown, so the worst may be worse
+    partial: bool = False
 
     def text(self, ends: bool = False) -> str:
         """The number as a cell of the table, with both ends of its assumptions where asked for."""
@@ -57,7 +60,7 @@ class Reading:
             return NOT_APPLICABLE
         if self.value is None:
             return UNKNOWN
-        text = show(self.value, self.unit)
+        text = show(self.value, self.unit) + (" ?" if self.partial else "")
         if ends and self.low is not None and self.high is not None and self.low != self.high:
             low, high = sorted((self.low, self.high))
             text += f" ({show(low, self.unit).removesuffix('x')}-{show(high, self.unit)})"
@@ -70,6 +73,8 @@ class Reading:
             parts |= {"low": _plain(self.low), "high": _plain(self.high)}
         if not self.applies:
             parts["applies"] = False
+        if self.partial:
+            parts["partial"] = True
         for name, text in (("reason", self.reason), ("facility", self.where)):
             if text:
                 parts[name] = text
@@ -85,7 +90,8 @@ class Reading:
         """
         value, low, high = (_number(parts.get(name)) for name in ("value", "low", "high"))
         reason, where = str(parts.get("reason", "")), str(parts.get("facility", ""))
-        return cls(value, str(parts["unit"]), low, high, reason, where, bool(parts.get("applies", True)))
+        applies, partial = bool(parts.get("applies", True)), bool(parts.get("partial", False))
+        return cls(value, str(parts["unit"]), low, high, reason, where, applies, partial)
 
 
 def _plain(value: float | None) -> float | str | None:
@@ -177,9 +183,9 @@ def loudest(alerts: Sequence[Firing]) -> Tone:
 
 # ---------------------------------------------------------------- readings
 def reading(numbers: Numbers, metric: str, borrower: int) -> Reading:
-    """One metric of one borrower; of a facility metric the worst facility.
+    """One metric of one borrower; of a facility metric the worst facility that somebody is owed by.
 
-    Unknown facilities cannot hide a known bad one: the worst known is shown and the reason says how many are unknown.
+    Unknown facilities cannot hide a known bad one, nor read as fine: the worst known is shown, marked as partial.
     """
     column = numbers.columns.get(metric)
     info = METRICS.get(metric)
@@ -188,7 +194,7 @@ def reading(numbers: Numbers, metric: str, borrower: int) -> Reading:
         return Reading(None, unit, reason=f"{metric} was not computed")
     if column.level != "facility":
         return _at(column, 0 if column.level == "market" else borrower)
-    own = np.flatnonzero(numbers.facility_borrower == borrower)
+    own = _indebted(numbers, borrower)
     if own.size == 0:
         return Reading(None, unit, reason="no secured facility in the book", applies=False)
     known = own[column.known[own]]
@@ -200,7 +206,17 @@ def reading(numbers: Numbers, metric: str, borrower: int) -> Reading:
     found = _at(column, worst)
     unknown = own.size - known.size
     reason = f"{unknown} of {own.size} facilities unknown" if unknown else ""
-    return Reading(found.value, unit, found.low, found.high, reason, _facility(numbers, worst))
+    return Reading(found.value, unit, found.low, found.high, reason, _facility(numbers, worst), partial=bool(unknown))
+
+
+def _indebted(numbers: Numbers, borrower: int) -> NDArray[np.int64]:
+    """The facilities of a borrower, without those no debt stands against: their cover says nothing."""
+    own = np.flatnonzero(numbers.facility_borrower == borrower)
+    principal = numbers.columns.get("principal_usd")
+    if principal is None:
+        return own
+    free = principal.known[own] & (principal.values[own] == 0)
+    return np.asarray(own[~free], dtype=np.int64)
 
 
 def _at(column: Column, index: int) -> Reading:
@@ -353,6 +369,8 @@ def _why_unknown(rows: Sequence[Row]) -> list[Cell]:
     lines = [f"? {cause}: {_names(list(names[cause]))} ({', '.join(labels[cause])})" for cause in causes]
     if len(lines) > MAX_REASONS:
         lines = [*lines[:MAX_REASONS], f"? and {len(lines) - MAX_REASONS} more: canary status --json"]
+    if any(reading.partial for row in rows for reading in row.readings.values()):
+        lines.append("a ? behind a number: another facility of this borrower is unknown and may be worse")
     return [Cell(line, "dim") for line in lines]
 
 

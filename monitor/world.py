@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from monitor.model import Book, CanaryError, InputError, Observation, Problem, R
 from monitor.rulefile import load_rules
 from monitor.rules import CompiledRule, compile_rules
 from monitor.scenariofile import load_scenarios
-from monitor.yamltext import collect
+from monitor.yamltext import collect, point_at, read_file, suggest
 
 if TYPE_CHECKING:
     from monitor.routes import Route
@@ -76,6 +76,7 @@ def build_world(config: Config, *, offline: bool = False) -> World:
         recorded = tuple(recorded_observations(config.paths.prices))
     except InputError as error:
         collect(problems, error)
+    problems.extend(_names_unknown(config, {b.id for b in book.borrowers}, {r.id for r in rules}, found))
     if problems:
         raise InputError(problems)
     return World(
@@ -91,6 +92,23 @@ def build_world(config: Config, *, offline: bool = False) -> World:
         rules_hash=_hash_of(config.paths.rules, config.paths.scenarios),
         offline=offline,
     )
+
+
+def _names_unknown(
+    config: Config, borrowers: set[str], known_rules: set[str], found: Sequence[sources.Feed | sources.Off]
+) -> Iterator[Problem]:
+    """Names in the config of things that do not exist: a typing mistake there would silence somebody unnoticed."""
+    named = [("source", name, {one.name for one in found}) for name in config.feeds]
+    named += [("channel", name, set(chat.discover())) for name in config.chat]
+    for route in config.routes:
+        named += [("channel", route.channel, set(chat.discover()))]
+        # an empty set means its own files could not be read; that is said already
+        named += [("borrower", name, borrowers) for name in route.borrowers if borrowers]
+        named += [("rule", name, known_rules) for name in route.rules if known_rules]
+    text = read_file(config.found.file)
+    for kind, name, known in named:
+        if name not in known:
+            yield point_at(text, name, f"there is no {kind} {name!r}", suggest(name, sorted(known)))
 
 
 def feed_settings(config: Config, offline: bool) -> Mapping[str, sources.FeedSettings]:

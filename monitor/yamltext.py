@@ -331,7 +331,20 @@ def _explain(model: type[BaseModel], tree: Node, text: Text, item: dict[str, Any
     return text.problem(message, fix, node)
 
 
+def point_at(text: Text, word: str, message: str, fix: str = "") -> Problem:
+    """A problem at the first place a word stands in a text, for mistakes found long after the text was read."""
+    for number, line in enumerate(text.lines):
+        if word in line:
+            return text.at(number, line.index(word), len(word), message, fix)
+    return text.problem(message, fix)
+
+
 def suggest(word: str, known: list[str]) -> str:
+    """What was probably meant, or what there is to choose from.
+
+    >>> suggest("debt_us", ["debt_usd", "btc_free"]), suggest("x", ["b", "a"])
+    ("did you mean 'debt_usd'?", 'known here: a, b')
+    """
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
