@@ -169,6 +169,7 @@ def _evaluate(
     desk = run.desk(moment)
     written = [run.write(group, desk, states, events) for group in plan.groups]
     duration_s = time.perf_counter() - started
+    states = alerts.told(states, plan.spoken())
     store.commit_tick(
         run.row(at, duration_s),
         numbers=moment.numbers,
@@ -312,8 +313,12 @@ class Run:
         contexts = [brief(event, states.get(_key(event)), desk) for event in told]
         if group.kind == "digest":
             title, lines = messages.digest(contexts, desk.now, recorded_on=self.recorded)
-        elif group.kind == "notice":
+        elif group.key == "first look":
             title, lines = messages.first_look(contexts, desk.now, recorded_on=self.recorded)
+        elif group.kind == "notice":
+            failed = [f"{event.rule}: {event.reason}" for event in told]
+            what = "a rule cannot be evaluated; what stood stays as it was"
+            title, lines = messages.notice("warning", what, failed, do="Run `canary check`.", recorded_on=self.recorded)
         else:
             title, lines = messages.compose(group.kind, group.severity, contexts, desk.now)
         return Message(
@@ -343,9 +348,8 @@ class Run:
     def _event_of(self, state: AlertState, events: Sequence[Event]) -> Event:
         """The event that made an alert stand: of this run, else from the database."""
         own = [event for event in (*self.past_events, *events) if _key(event) == (state.rule, state.subject)]
-        fired = [event for event in own if event.kind == "fired"] or self.store.events(
-            rule=state.rule, subject=state.subject, limit=1
-        )
+        # a renamed rule or borrower keeps its short id, its old events keep the old name
+        fired = [event for event in own if event.kind == "fired"] or self.store.events(short_id=state.short_id, limit=1)
         if fired:
             return fired[-1]
         raise CanaryError(f"{state.rule} of {state.subject} stands without an event")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -679,3 +679,14 @@ def test_low_and_high_are_the_values_at_both_ends_of_the_assumptions():
         return float(compute(replace(book, assumptions=rows), {}).columns["ltv_economic"].values[0])
 
     assert (low, high) == (pytest.approx(at(0.15)), pytest.approx(at(0.35)))
+
+
+def test_an_end_that_came_and_went_has_been_moved():
+    """A loan that could have ended in April and is still owed is due on its last possible day, not overdue."""
+    line = """debts:
+  - {id: line, name: Line, kind: btc_loan, maturity_earliest: 2026-04-21, maturity: 2027-04-20,
+     facts: [{as_of: 2025-09-30, published: 2025-10-30, quality: filing, source: 10-Q, values: {principal_usd: 200m}}]}
+"""
+    found = numbers({"a": borrower("miner", rest=line)})
+    assert value(found, "due_12m_usd") == 200e6
+    assert value(found, "days_to_next_due") == (date(2027, 4, 20) - AT.date()).days

@@ -133,6 +133,9 @@ def _items(state: State, b: int, debt: KnownDebt) -> list[Item]:
         sure = put_state(state, b, debt) == "below conversion"
         return [Item(debt, put.on, combine(lambda p: p * put.price, owed), sure, True)]
     day = terms.maturity_earliest or terms.maturity
+    # an end that could have come and did not has been moved: the last possible day is the next one
+    if day is not None and day <= state.at.date() and terms.maturity is not None:
+        day = terms.maturity
     if day is None or terms.amortisation == "straight_line":
         return []
     grown = owed if "accreted_usd" in debt.facts else combine(lambda p: p * (terms.accretion or 1.0), owed)

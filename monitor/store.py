@@ -1,0 +1,533 @@
+"""Canary's memory: one SQLite file, and the only code that touches it.
+
+The journal is WAL with ``synchronous=FULL``. Every write goes through :meth:`Store.transaction`, which starts
+``BEGIN IMMEDIATE``: a deferred transaction that reads first and writes after another process committed would fail at
+once, whatever the busy timeout. One connection belongs to one thread: the writer has one, each reader opens its own by
+:meth:`Store.reader`. What goes wrong becomes a StoreError with a sentence, and nothing is half written.
+
+An evaluation is one transaction: its numbers, the new states, events, decisions and messages appear together or not
+at all. What it holds of metrics is in :mod:`monitor.store_metrics`, of messages in :mod:`monitor.store_outbox`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlite_utils
+
+from monitor.migrations import MIGRATIONS, newest, statements
+from monitor.model import AlertState, Decision, Event, FeedReport, Message, Numbers, Observation, StoreError
+from monitor.routes import Overlay, Told, Waiting
+from monitor.rows import (
+    Latest,
+    Row,
+    decision_row,
+    event_of,
+    event_row,
+    iso,
+    message_row,
+    notice_rows,
+    observation_of,
+    observation_row,
+    overlay_of,
+    overlay_row,
+    report_row,
+    state_of,
+    state_row,
+    tick_id,
+    told_row,
+    utc,
+    waiting_row,
+)
+from monitor.store_metrics import MetricTables
+from monitor.store_outbox import OutboxTables
+
+BUSY_MS = 5000
+#: raw answers of sources are kept newest first up to this size; a single longer one is cut
+MAX_RAW_BYTES = 50_000_000
+MAX_RAW_BODY = 2_000_000
+_SENTENCES = (
+    ("full", "there is no room left on the disk (or the size limit is reached)"),
+    ("locked", "another process is writing to it and did not finish in time"),
+    ("readonly", "it cannot be written to"),
+    ("not a database", "it is not a Canary database"),
+    ("malformed", "it is damaged; restore a backup"),
+    ("unable to open", "it cannot be opened; does the folder exist and may this user write there?"),
+    ("no such table", "it is not a Canary database"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TickRow:
+    """One evaluation: the moment it judged, and the hashes of everything that decided its outcome."""
+
+    eval_at: datetime
+    book_hash: str = ""
+    rules_hash: str = ""
+    assumptions_hash: str = ""
+    code_version: str = ""
+    seed: int = 0
+    duration_s: float | None = None
+    recorded: bool = False
+
+
+class Lock:
+    """The right to be the one writer of a database: held as long as the process lives, released even by a crash.
+
+    ``with Lock(path):`` raises StoreError naming the holder when another process has it.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._file: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(f"{self.path}: the lock cannot be made: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._file, 100, 0).decode(errors="replace").strip() or "an unknown process"
+            self._close()
+            raise StoreError(f"{self.path}: another Canary is writing ({holder}); stop it first") from error
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()}\n".encode(), 0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        # the file stays: removing it would let a third process lock another file of the same name
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class Store(MetricTables, OutboxTables):
+    """The writer. Create it in the thread that will use it; close it, or use ``with``."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.readonly = False
+        self._states: dict[tuple[str, str], AlertState] | None = None
+        self._latest: dict[tuple[str, str], Latest] = {}
+        self._waiting_seen: set[tuple[str, str]] = set()
+        with self._said():
+            self._create_file()
+            self.db = self._connect(sqlite3.connect(self.path, timeout=BUSY_MS / 1000))
+            try:
+                self._prepare()
+            except BaseException:
+                self.db.close()
+                raise
+
+    @classmethod
+    def reader(cls, path: Path | str) -> Store:
+        """A read-only view of an existing database, for one thread. It never writes and never migrates."""
+        self = cls.__new__(cls)
+        self.path, self.readonly = Path(path), True
+        self._states, self._latest, self._waiting_seen = None, {}, set()
+        with self._said():
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            self.db = self._connect(sqlite3.connect(uri, uri=True, timeout=BUSY_MS / 1000))
+            self.db.execute("PRAGMA query_only = ON")
+            found = self._version()
+            if found != newest():
+                self.db.close()
+                raise StoreError(
+                    f"{path}: its shape is number {found}, this version reads {newest()}; {_advice(found)}"
+                )
+        return self
+
+    # ------------------------------------------------------------ opening
+    def _create_file(self) -> None:
+        """The file is made by us, for its owner only; SQLite gives its journal the same rights."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.path.exists():
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    def _connect(self, connection: sqlite3.Connection) -> sqlite_utils.Database:
+        # plugins of sqlite-utils are other people's code in our process
+        db = sqlite_utils.Database(connection, execute_plugins=False)
+        db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        return db
+
+    def _prepare(self) -> None:
+        found = self._version()
+        if found > newest():
+            raise StoreError(
+                f"{self.path}: its shape is number {found}, this version knows {newest()}; {_advice(found)}"
+            )
+        if found == 0 and self.db.table_names():
+            raise StoreError(f"{self.path}: it is not a Canary database")
+        if self.path.stat().st_uid == os.getuid():
+            self.path.chmod(0o600)
+        self.db.execute("PRAGMA journal_mode = WAL")
+        self.db.execute("PRAGMA synchronous = FULL")
+        if found < newest():
+            with self.transaction():
+                for number, _, sql in MIGRATIONS:
+                    if number > self._version():
+                        for statement in statements(sql):
+                            self.db.execute(statement)
+                        self.db.execute(f"PRAGMA user_version = {number:d}")
+
+    def _version(self) -> int:
+        return int(self.db.execute("PRAGMA user_version").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the connection; an unfinished transaction is undone."""
+        self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn what SQLite and the file system report into a sentence."""
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            # a mistake in this program (a connection used from another thread), not in the database
+            raise
+        except (sqlite3.Error, OSError) as error:
+            text = str(error).lower()
+            found = next((said for part, said in _SENTENCES if part in text), str(error))
+            raise StoreError(f"{self.path}: {found}; nothing was written") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite_utils.Database]:
+        """The one way to write: all of the block or nothing. A block inside a block belongs to the outer one."""
+        with self._said():
+            if self.db.conn.in_transaction:
+                yield self.db
+                return
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.db
+                self.db.execute("COMMIT")
+            except BaseException:
+                # SQLite has already undone it after some errors, a full disk for one
+                if self.db.conn.in_transaction:
+                    self.db.execute("ROLLBACK")
+                # an evaluation inside the block may have been remembered as written
+                self._states, self._latest = None, {}
+                raise
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """What a query finds."""
+        with self._said():
+            cursor = self.db.execute(sql, parameters)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def write(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """One statement inside a transaction; how many rows it touched."""
+        self._in_transaction()
+        count: int = self.db.execute(sql, parameters).rowcount
+        return count
+
+    def _in_transaction(self) -> None:
+        if not self.db.conn.in_transaction:
+            raise RuntimeError("a write outside Store.transaction() would be committed by itself")
+
+    def insert(self, table: str, rows: Iterable[Mapping[str, object]], how: str = "INSERT") -> int:
+        """Write many rows of one shape; returns how many went in."""
+        rows = list(rows)
+        if not rows:
+            return 0
+        self._in_transaction()
+        names = list(rows[0])
+        columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join(f":{name}" for name in names)
+        before = self.db.conn.total_changes
+        self.db.conn.executemany(f"{how} INTO {table} ({columns}) VALUES ({marks})", rows)
+        return self.db.conn.total_changes - before
+
+    # ------------------------------------------------------------ small things
+    def meta(self, name: str) -> str | None:
+        """A remembered word, or None."""
+        rows = self.rows("SELECT value FROM meta WHERE name = ?", (name,))
+        return str(rows[0]["value"]) if rows else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Remember a word."""
+        with self.transaction():
+            self.insert("meta", [{"name": name, "value": value}], "INSERT OR REPLACE")
+
+    def backup(self, target: Path | str) -> None:
+        """Copy the whole database, consistent, to a new file (0600) while others go on writing."""
+        target = Path(target)
+        if target.exists():
+            raise StoreError(f"{target}: there is a file already; name a new one")
+        with self._said():
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            copy = sqlite3.connect(target)
+            try:
+                self.db.conn.backup(copy)
+            finally:
+                copy.close()
+
+    def check(self) -> str:
+        """What SQLite says about the file's integrity; ``ok`` when nothing is wrong."""
+        return "; ".join(str(row["integrity_check"]) for row in self.rows("PRAGMA integrity_check(5)"))
+
+    # ------------------------------------------------------------ what was seen
+    def keep(self, observations: Iterable[Observation]) -> int:
+        """Store what is news, and return how much was: a source repeating itself about a moment is not.
+
+        A value that is not finite is refused with nothing written.
+        """
+        rows = []
+        for seen in observations:
+            if not math.isfinite(seen.value):
+                raise StoreError(
+                    f"{seen.series} of {seen.source}: {seen.value} is not a number to keep; nothing was written"
+                )
+            rows.append(observation_row(seen))
+        sql = """
+            INSERT INTO observations (series, subject, observed_at, known_at, value, unit, source, known_basis,
+                                      restated, quality, note)
+            SELECT :series, :subject, :observed_at, :known_at, :value, :unit, :source, :known_basis, :restated,
+                   :quality, :note
+            WHERE :value IS NOT (SELECT value FROM observations WHERE series = :series AND subject = :subject
+                AND observed_at = :observed_at AND source = :source AND known_at <= :known_at
+                ORDER BY known_at DESC LIMIT 1)
+            ON CONFLICT DO NOTHING"""
+        with self.transaction() as db:
+            before = db.conn.total_changes
+            db.conn.executemany(sql, rows)
+            return db.conn.total_changes - before
+
+    def observations(
+        self, known_by: datetime, since: datetime | None = None, series: Sequence[str] | None = None
+    ) -> list[Observation]:
+        """What was known by a moment, observed at or after ``since``, in order of series, subject and both times."""
+        sql, values = "SELECT * FROM observations WHERE known_at <= ?", [iso(known_by)]
+        if since is not None:
+            sql, values = sql + " AND observed_at >= ?", [*values, iso(since)]
+        if series is not None:
+            sql, values = sql + f" AND series IN ({', '.join('?' * len(series))})", [*values, *series]
+        rows = self.rows(sql + " ORDER BY series, subject, observed_at, known_at, source", values)
+        return [observation_of(row) for row in rows]
+
+    def has_live_observation(self) -> bool:
+        """Whether this database ever saw a live price: decides whether recorded numbers may still stand in."""
+        return bool(self.rows("SELECT 1 FROM observations WHERE known_basis = 'live' LIMIT 1"))
+
+    def keep_raw(self, feed: str, fetched_at: datetime, what: str, body: bytes) -> None:
+        """Keep what a source answered, so that a number can be traced; the oldest give way."""
+        cut = body[:MAX_RAW_BODY]
+        row = {"feed": feed, "fetched_at": iso(fetched_at), "what": what, "bytes": len(cut), "body": cut}
+        with self.transaction() as db:
+            self.insert("raw", [row])
+            db.execute(
+                "DELETE FROM raw WHERE id <= (SELECT id FROM (SELECT id, SUM(bytes) OVER (ORDER BY id DESC) AS total"
+                " FROM raw) WHERE total > ? LIMIT 1)",
+                [MAX_RAW_BYTES],
+            )
+
+    def raw(self, feed: str, limit: int = 20) -> list[tuple[datetime, str, bytes]]:
+        """The newest answers of one source: (when, what was asked, the answer)."""
+        rows = self.rows("SELECT * FROM raw WHERE feed = ? ORDER BY id DESC LIMIT ?", (feed, limit))
+        return [(utc(row["fetched_at"]), row["what"], row["body"]) for row in rows]
+
+    # ------------------------------------------------------------ one evaluation
+    def commit_tick(
+        self,
+        tick: TickRow,
+        *,
+        numbers: Numbers | None = None,
+        states: Mapping[tuple[str, str], AlertState] | None = None,
+        events: Sequence[Event] = (),
+        decisions: Sequence[Decision] = (),
+        messages: Sequence[Message] = (),
+        waiting: Sequence[Waiting] | None = None,
+        told: Sequence[Told] = (),
+        feed_reports: Sequence[FeedReport] = (),
+        notices: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write everything one evaluation decided, in one transaction.
+
+        ``states`` are all of them (None: unchanged); ``waiting`` replaces what :meth:`waiting` gave, and leaves alone
+        what was added since; ``notices``: message id -> the numbers it was written from. The same evaluation committed
+        twice leaves what committing it once leaves.
+        """
+        number = tick_id(tick.eval_at)
+        with self.transaction():
+            newest_tick = self.rows("SELECT MAX(id) AS n FROM ticks")[0]["n"]
+            # what is remembered are the values of the newest evaluation; an older one is compared with its own past
+            onward = newest_tick is None or number > newest_tick
+            latest = dict(self._latest) if onward else {}
+            row = {**asdict(tick), "id": number, "eval_at": iso(tick.eval_at), "recorded": int(tick.recorded)}
+            self.insert("ticks", [row], "INSERT OR REPLACE")
+            self.insert("feed_reports", (report_row(number, r) for r in feed_reports), "INSERT OR REPLACE")
+            if numbers is not None:
+                self.write_numbers(number, numbers, latest)
+            if states is not None:
+                self._write_states(states)
+            self.insert("events", map(event_row, events), "INSERT OR IGNORE")
+            self.insert("decisions", (decision_row(number, d) for d in decisions), "INSERT OR IGNORE")
+            if waiting is not None:
+                self._write_waiting(waiting)
+            self.insert("told", map(told_row, told), "INSERT OR REPLACE")
+            self.insert("outbox", map(message_row, messages), "INSERT OR IGNORE")
+            self.insert("notices", notice_rows(tick.eval_at, notices or {}), "INSERT OR REPLACE")
+        # only what was committed is remembered
+        self._latest = latest if onward else {}
+        if states is not None:
+            self._states = dict(states)
+
+    def last_tick(self) -> TickRow | None:
+        """The newest evaluation."""
+        rows = self.rows("SELECT * FROM ticks ORDER BY id DESC LIMIT 1")
+        if not rows:
+            return None
+        row = {k: v for k, v in rows[0].items() if k != "id"}
+        return TickRow(**{**row, "eval_at": utc(row["eval_at"]), "recorded": bool(row["recorded"])})
+
+    def feed_reports(self) -> list[FeedReport]:
+        """What every source did when it was last asked."""
+        rows = self.rows("SELECT *, MAX(tick) FROM feed_reports GROUP BY feed ORDER BY feed")
+        return [
+            FeedReport(
+                feed=row["feed"],
+                ok=bool(row["ok"]),
+                reason=row["reason"],
+                observations=row["observations"],
+                seconds=row["seconds"],
+                newest=None if row["newest"] is None else utc(row["newest"]),
+            )
+            for row in rows
+        ]
+
+    def thin(self, now: datetime) -> int:
+        """Give room back: old metrics (:meth:`thin_metrics`) and what was said over a month ago. Returns metric rows.
+
+        Observations, events, decisions and messages stay.
+        """
+        old = iso(now - timedelta(days=30))
+        with self.transaction():
+            self.write("DELETE FROM told WHERE firing = 0 AND at < ?", (old,))
+            self.write("DELETE FROM feed_reports WHERE tick < ?", (tick_id(now - timedelta(days=90)),))
+            self.write("DELETE FROM overlays WHERE until IS NOT NULL AND until < ?", (old,))
+            return self.thin_metrics(now)
+
+    # ------------------------------------------------------------ alerts
+    def load_states(self) -> dict[tuple[str, str], AlertState]:
+        """Every alert state, as it was committed."""
+        rows = self.rows("SELECT * FROM alerts")
+        self._states = {(row["rule"], row["subject"]): state_of(row) for row in rows}
+        return dict(self._states)
+
+    def _write_states(self, states: Mapping[tuple[str, str], AlertState]) -> None:
+        old = self._states if self._states is not None else self.load_states()
+        gone = [(rule, subject) for rule, subject in old if (rule, subject) not in states]
+        self.db.conn.executemany("DELETE FROM alerts WHERE rule = ? AND subject = ?", gone)
+        fresh = (state for key, state in states.items() if (was := old.get(key)) is not state and was != state)
+        self.insert("alerts", map(state_row, fresh), "INSERT OR REPLACE")
+
+    def events(
+        self, since: datetime | None = None, rule: str = "", subject: str = "", short_id: str = "", limit: int = 1000
+    ) -> list[Event]:
+        """Events, newest first; empty names match all."""
+        sql = """
+            SELECT * FROM events WHERE at >= ? AND (? = '' OR rule = ?) AND (? = '' OR subject = ?)
+            AND (? = '' OR short_id = ?) ORDER BY at DESC, rowid DESC LIMIT ?"""
+        start = "" if since is None else iso(since)
+        rows = self.rows(sql, (start, rule, rule, subject, subject, short_id, short_id, limit))
+        return [event_of(row) for row in rows]
+
+    def decisions(self, event_id: str) -> list[Decision]:
+        """What was decided about one event, oldest first."""
+        rows = self.rows("SELECT * FROM decisions WHERE event_id = ? ORDER BY id", (event_id,))
+        return [Decision(r["event_id"], r["route"], bool(r["send"]), r["reason"], r["message_id"]) for r in rows]
+
+    def told(self) -> list[Told]:
+        """What every route was last told about every alert."""
+        rows = self.rows("SELECT * FROM told ORDER BY route, short_id")
+        return [Told(r["route"], r["short_id"], bool(r["firing"]), utc(r["at"]), r["kind"]) for r in rows]
+
+    def waiting(self) -> list[Waiting]:
+        """Events that wait to be said, oldest first. The next :meth:`commit_tick` of this store replaces these only."""
+        sql = """
+            SELECT events.*, waiting.route AS _route, waiting.since AS _since, waiting.reason AS _reason, undelivered
+            FROM waiting JOIN events ON events.id = event_id ORDER BY events.at, events.rowid"""
+        found = []
+        for row in self.rows(sql):
+            extra = [row.pop(name) for name in ("_route", "_since", "_reason", "undelivered")]
+            found.append(Waiting(event_of(row), extra[0], utc(extra[1]), extra[2], bool(extra[3])))
+        self._waiting_seen = {(waits.event.id, waits.route) for waits in found}
+        return found
+
+    def _write_waiting(self, waiting: Sequence[Waiting]) -> None:
+        kept = {(waits.event.id, waits.route) for waits in waiting}
+        over = sorted(self._waiting_seen - kept)
+        self.db.conn.executemany("DELETE FROM waiting WHERE event_id = ? AND route = ?", over)
+        self.insert("waiting", map(waiting_row, waiting), "INSERT OR REPLACE")
+
+    def overlays(self, now: datetime) -> list[Overlay]:
+        """Acknowledgements and silences that have not ended."""
+        rows = self.rows("SELECT * FROM overlays WHERE until IS NULL OR until > ? ORDER BY id", (iso(now),))
+        return [overlay_of(row) for row in rows]
+
+    def add_overlay(self, overlay: Overlay) -> None:
+        """Remember a person's word over alerts. A silence needs an end."""
+        if overlay.kind == "silence" and overlay.until is None:
+            raise StoreError("a silence needs an end; say until when")
+        with self.transaction():
+            self.insert("overlays", [overlay_row(overlay)])
+
+    def end_overlays(self, kind: str, now: datetime, short_id: str = "", rule: str = "", subject: str = "") -> int:
+        """End what was said with exactly these names; returns how many ended."""
+        sql = "UPDATE overlays SET until = ? WHERE kind = ? AND short_id = ? AND rule = ? AND subject = ?"
+        with self.transaction() as db:
+            live = " AND (until IS NULL OR until > ?)"
+            return db.execute(sql + live, [iso(now), kind, short_id, rule, subject, iso(now)]).rowcount
+
+    def notice(self, message_id: str) -> object:
+        """The numbers a message was written from, or None."""
+        rows = self.rows("SELECT snapshot FROM notices WHERE message_id = ?", (message_id,))
+        return json.loads(rows[0]["snapshot"]) if rows else None
+
+
+def restore(source: Path | str, target: Path | str) -> None:
+    """Put a backup in the place of a database nobody has open; a backup that is not whole is refused.
+
+    The caller holds the :class:`Lock` of the target.
+    """
+    target = Path(target)
+    fresh = target.with_name(target.name + ".restoring")
+    fresh.unlink(missing_ok=True)
+    with Store.reader(source) as backup:
+        if (found := backup.check()) != "ok":
+            raise StoreError(f"{source}: this backup is damaged ({found}); nothing was restored")
+        backup.backup(fresh)
+    for journal in ("-wal", "-shm"):
+        target.with_name(target.name + journal).unlink(missing_ok=True)
+    os.replace(fresh, target)
+
+
+def _advice(found: int) -> str:
+    return "install a newer Canary" if found > newest() else "start Canary once as the writer to bring it up to date"
