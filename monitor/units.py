@@ -1,4 +1,4 @@
-"""Numbers as people write them: ``1.5bn``, ``25%``, ``300bp``, ``30d``. One reader for books, rules, scenarios and config."""
+"""Numbers as people write them: ``1.5bn``, ``25%``, ``300bp``, ``30d``. One reader for every file a person edits."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class CoverRatios:
-    """dscr, llcr, plcr (periods with debt,): cover of debt service, of the loan by its own and by the project's life."""
+    """dscr, llcr, plcr (periods with debt,): cover of debt service, of the loan by its own and the project's life."""
 
     dscr: FloatArray
     llcr: FloatArray
