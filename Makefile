@@ -29,9 +29,7 @@ lint: $(VENV)/.installed-dev ## ruff, mypy and the import contract only
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev ## benchmarks, each a ratio against a named baseline
-	@set -e; found=; for file in bench/bench_*.py; do [ -e "$$file" ] || continue; found=1; \
-	  echo "== $$file"; $(BIN)/python "$$file"; done; \
-	  [ -n "$$found" ] || echo "no bench/bench_*.py here yet"
+	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 clean: ## remove .venv and every cache (never the database, config, rules or book)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

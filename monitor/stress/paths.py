@@ -1,0 +1,320 @@
+"""Seeded paths of the factors: a t copula over named axes, the same numbers however the paths are cut.
+
+Axes move together through a t copula (nu 4 by default), so that bad months come for everything at once: one mixing
+variable per path scales the shocks of all axes and all periods, and every single shock is then mapped to a standard
+normal. Three axes are named ``crypto``, ``rental`` and ``spread``; every other axis is a counterparty whose contracts
+can be lost.
+
+Paths are numbered. Numbers 4,096 k to 4,096 (k + 1) - 1 are made together from (seed, k) alone, whatever part of them
+is asked for, in whatever order and by however many workers. scipy is loaded when the first path is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import numpy as np
+
+from monitor.model import FloatArray
+from monitor.stress.inputs import Factors, period_low
+
+#: paths made together; the unit of reproducibility
+MICRO_BLOCK = 4096
+#: axes with a meaning of their own, in any order among the names
+CRYPTO, RENTAL, SPREAD = "crypto", "rental", "spread"
+#: scrambled Sobol points have 30 bits: half a cell keeps them off zero
+HALF_CELL = 2.0**-31
+
+
+@dataclass(frozen=True)
+class Copula:
+    """How the axes move together.
+
+    ``names`` (F); ``correlation`` (F,F) of one period's shocks, uncorrelated between periods; ``nu`` degrees of
+    freedom, infinite for a Gaussian copula; ``seed`` fixed by the caller; ``label`` names the matrix in errors.
+    Raises ValueError if the matrix does not fit the names or is not a positive definite correlation.
+
+    >>> Copula(("crypto", "rental", "spread"), np.eye(3), seed=1).lower.shape
+    (3, 3)
+    """
+
+    names: tuple[str, ...]
+    correlation: FloatArray
+    nu: float = 4.0
+    n_periods: int = 12
+    seed: int = 0
+    method: Literal["sobol", "antithetic"] = "sobol"
+    label: str = "correlation"
+    lower: FloatArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names) or not {CRYPTO, RENTAL, SPREAD} <= set(self.names):
+            raise ValueError(
+                f"{self.label}: axes are {', '.join(self.names)}; name crypto, rental, spread and others once"
+            )
+        if not self.nu > 2 or self.n_periods < 1 or self.seed < 0:
+            raise ValueError(f"{self.label}: nu must be above 2, n_periods at least 1, seed not negative")
+        object.__setattr__(self, "lower", cholesky(self.correlation, self.names, self.label))
+
+
+def cholesky(matrix: FloatArray, names: tuple[str, ...], label: str) -> FloatArray:
+    """Lower factor of a correlation matrix; ValueError names the matrix, its axes and what is wrong with it.
+
+    >>> cholesky(np.array([[1.0, 2.0], [2.0, 1.0]]), ("crypto", "rental"), "stressed")
+    Traceback (most recent call last):
+    ...
+    ValueError: stressed (crypto, rental): correlations must lie between -1 and 1
+    """
+    matrix, n = np.asarray(matrix, np.float64), len(names)
+    what = f"{label} ({', '.join(names)})"
+    if matrix.shape != (n, n) or not np.isfinite(matrix).all():
+        raise ValueError(f"{what}: give {n} x {n} finite numbers, not shape {matrix.shape}")
+    if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-12) or not np.allclose(np.diag(matrix), 1, rtol=0, atol=1e-12):
+        raise ValueError(f"{what}: must be symmetric with ones on the diagonal")
+    if (np.abs(matrix) > 1).any():
+        raise ValueError(f"{what}: correlations must lie between -1 and 1")
+    smallest = float(np.linalg.eigvalsh(matrix)[0])
+    if smallest < 1e-10:
+        raise ValueError(
+            f"{what}: not positive definite (smallest eigenvalue {smallest:.2g}); bring correlations nearer to 0"
+        )
+    return np.asarray(np.linalg.cholesky(matrix))
+
+
+def tail_dependence(nu: float, rho: float) -> float:
+    """Chance that one axis is in its extreme tail given that another is: 2 t_{nu+1}(-sqrt((nu+1)(1-rho)/(1+rho))).
+
+    Zero for the Gaussian copula (nu infinite). Demarta and McNeil, International Statistical Review 73(1), 2005.
+
+    >>> round(tail_dependence(4, 0.5), 6), tail_dependence(float("inf"), 0.5)
+    (0.25317, 0.0)
+    """
+    from scipy.special import stdtr
+
+    if not -1 < rho < 1 or not nu > 0:
+        raise ValueError(f"rho is {rho} and nu {nu}: rho lies inside -1 and 1, nu above 0")
+    if np.isinf(nu):
+        return 0.0
+    return float(2 * stdtr(nu + 1, -np.sqrt((nu + 1) * (1 - rho) / (1 + rho))))
+
+
+def shocks(copula: Copula, block: int, given: Mapping[str, float] | None = None) -> FloatArray:
+    """Standard normal shocks (T,F,4096) of one micro-block.
+
+    ``given``: axis -> its shock in the first period, in standard deviations. The others then follow their conditional
+    distribution: the axes of the first period through the correlation, all periods through the mixing variable, which a
+    large given shock makes likely to be a wild one. Conditioning is exact for the t copula.
+    """
+    from scipy.special import gammaincinv
+
+    given = given or {}
+    unknown = [name for name in given if name not in copula.names]
+    if unknown or block < 0:
+        raise ValueError(
+            f"no axis {', '.join(unknown)} among {', '.join(copula.names)}" if unknown else f"no block {block}"
+        )
+    mixing, normal = _draws(copula, block)
+    fixed = np.array([name in given for name in copula.names])
+    ahead = copula.lower @ normal
+    at = np.array([_to_t(given[name], copula.nu) for name in copula.names if name in given])
+    mean, lower, distance = _condition(copula.correlation, fixed, at)
+    free = ~fixed
+    first = lower @ normal[0, free]
+    if np.isinf(copula.nu):
+        scale = np.ones(MICRO_BLOCK)
+    else:
+        nu = copula.nu + len(at)
+        chi2 = 2 * gammaincinv(nu / 2, mixing) / (1 + distance / copula.nu)
+        scale = np.sqrt(copula.nu / chi2)
+    ahead[0, free] = first
+    ahead *= scale
+    ahead[0, free] += mean[:, None]
+    ahead[0, fixed] = at[:, None]
+    return _to_normal(ahead, copula.nu)
+
+
+def _draws(copula: Copula, block: int) -> tuple[FloatArray, FloatArray]:
+    """Uniforms (4096,) for the mixing variable and independent normals (T,F,4096), from (seed, block) alone."""
+    shape = (copula.n_periods, len(copula.names))
+    size = shape[0] * shape[1]
+    if copula.method == "antithetic":
+        stream = np.random.Generator(np.random.Philox(key=copula.seed, counter=block << 128))
+        half = stream.standard_normal((*shape, MICRO_BLOCK // 2))
+        uniform = stream.random(MICRO_BLOCK // 2) * (1 - 2 * HALF_CELL) + HALF_CELL
+        return np.tile(uniform, 2), np.concatenate((half, -half), axis=2)
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    sobol = qmc.Sobol(size + 1, scramble=True, rng=np.random.default_rng(copula.seed))
+    if block:
+        sobol.fast_forward(block * MICRO_BLOCK)
+    points = sobol.random(MICRO_BLOCK) + HALF_CELL
+    normal = np.ascontiguousarray(ndtri(points[:, 1:]).T)
+    return points[:, 0], normal.reshape(*shape, MICRO_BLOCK)
+
+
+def _condition(correlation: FloatArray, fixed: np.ndarray, at: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Mean and lower factor of the free axes given the fixed ones at ``at``, and at' R^-1 at."""
+    free = ~fixed
+    inner, across = correlation[np.ix_(fixed, fixed)], correlation[np.ix_(free, fixed)]
+    weights = np.linalg.solve(inner, across.T).T if fixed.any() else np.zeros((int(free.sum()), 0))
+    left = correlation[np.ix_(free, free)] - weights @ across.T
+    distance = float(at @ np.linalg.solve(inner, at)) if fixed.any() else 0.0
+    return weights @ at, np.linalg.cholesky(left), distance
+
+
+def _to_t(z: float, nu: float) -> float:
+    """The t quantile that stands where the normal shock z stands."""
+    from scipy.special import ndtr, stdtrit
+
+    if not np.isfinite(z) or abs(z) > 8:
+        raise ValueError(f"a given shock of {z:.3g} standard deviations; at most 8 either way can be conditioned on")
+    return z if np.isinf(nu) else float(-np.sign(z) * stdtrit(nu, ndtr(-abs(z))))
+
+
+def _to_normal(t: FloatArray, nu: float) -> FloatArray:
+    """Normal shocks where the t shocks stand; by way of the lower tail, where probabilities keep their digits."""
+    from scipy.special import ndtri
+
+    return t if np.isinf(nu) else np.asarray(-np.sign(t) * ndtri(lower_tail(-np.abs(t), nu)))
+
+
+def lower_tail(t: FloatArray, nu: float) -> FloatArray:
+    """Student's distribution function at t <= 0.
+
+    For nu 4 it is q^2 (3 - q) / 4 with q = 1 + t / r, r = sqrt(t^2 + 4): several times faster than the general
+    function, and q is written without the cancellation.
+
+    >>> lower_tail(np.array([-2.131846786]), 4).round(9).tolist()
+    [0.05]
+    """
+    if nu != 4:
+        from scipy.special import stdtr
+
+        return np.asarray(stdtr(nu, t))
+    r = np.sqrt(t * t + 4)
+    q = 4 / (r * (r - t))
+    return np.asarray(q * q * (3 - q) / 4)
+
+
+@dataclass(frozen=True)
+class Market:
+    """Where the factors stand and how each follows the axes. Rates and volatilities per year, M models, C
+    counterparties.
+
+    ``crypto`` and ``rental`` move as logarithms with ``crypto_vol`` and ``rental_vol``, without trend in the mean;
+    ``spread`` moves by ``spread_vol`` (0.03 is 300 bp a year) from ``spread`` and not below zero. Hashprice, rents,
+    residuals and utilisation follow by the given elasticities; residuals also fall by ``residual_decay`` whatever
+    happens. Refinancing is shut where the spread is at or above ``refi_shut_spread``. A counterparty is lost with its
+    yearly chance, on the low side of its axis, for good, with ``loss_share`` of its contracts. Chances are in the
+    order of the copula's other axes."""
+
+    btc_usd: float
+    base_rate: float
+    spread: float
+    crypto_vol: float
+    rental_vol: float
+    spread_vol: float
+    hashprice_elasticity: float = 1.0
+    utilisation_elasticity: float = 0.0
+    rent_elasticity: tuple[float, ...] = ()
+    residual_elasticity: tuple[float, ...] = ()
+    residual_decay: tuple[float, ...] = ()
+    loss_chance: tuple[float, ...] = ()
+    loss_share: float = 1.0
+    refi_shut_spread: float = float("inf")
+
+    def __post_init__(self) -> None:
+        models = {len(self.rent_elasticity), len(self.residual_elasticity), len(self.residual_decay)}
+        if len(models) > 1:
+            raise ValueError(
+                "rent_elasticity, residual_elasticity and residual_decay must have one number for every model"
+            )
+        if min(self.crypto_vol, self.rental_vol, self.spread_vol) <= 0 or self.btc_usd <= 0:
+            raise ValueError("crypto_vol, rental_vol, spread_vol and btc_usd must be above zero")
+        if any(not 0 <= chance <= 1 for chance in (*self.loss_chance, self.loss_share)):
+            raise ValueError("loss_chance and loss_share are fractions between 0 and 1")
+
+
+def simulate(
+    copula: Copula,
+    market: Market,
+    start: int,
+    stop: int,
+    *,
+    dt_years: float = 1 / 12,
+    given: Mapping[str, float] | None = None,
+) -> Factors:
+    """The factors of paths ``start`` to ``stop`` (exclusive), by number.
+
+    ``given``: what happens in the first period: crypto or rental -> the level as a share of today's (0.6 is minus 40
+    %), spread -> the change (0.02 is plus 200 bp). Raises ValueError for an axis that cannot be given or a move
+    beyond 8 standard deviations.
+
+    >>> copula = Copula(("crypto", "rental", "spread"), np.eye(3), seed=7, n_periods=3)
+    >>> models = dict(rent_elasticity=(1.0,), residual_elasticity=(0.5,), residual_decay=(0.3,))
+    >>> market = Market(60_000, 0.04, 0.05, 0.6, 0.45, 0.02, **models)
+    >>> simulate(copula, market, 4_000, 4_500, given={"rental": 0.6}).rent[0, 0, :2].round(12).tolist()
+    [0.6, 0.6]
+    """
+    if not 0 <= start < stop:
+        raise ValueError(f"paths {start} to {stop}: numbers begin at 0 and the end lies beyond the start")
+    if len(market.loss_chance) != len(copula.names) - 3:
+        raise ValueError(
+            f"loss_chance has {len(market.loss_chance)} numbers for {len(copula.names) - 3} counterparties"
+        )
+    scaled = {name: _as_shock(name, move, market, dt_years) for name, move in (given or {}).items()}
+    parts = []
+    for block in range(start // MICRO_BLOCK, (stop - 1) // MICRO_BLOCK + 1):
+        first = block * MICRO_BLOCK
+        whole = _factors(copula, market, shocks(copula, block, scaled), dt_years)
+        parts.append(whole.part(max(start - first, 0), min(stop - first, MICRO_BLOCK)))
+    joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=-1) for f in fields(Factors)}
+    return Factors(**joined)
+
+
+def _as_shock(name: str, move: float, market: Market, dt_years: float) -> float:
+    """A given move in standard deviations of one period."""
+    root = np.sqrt(dt_years)
+    if name == SPREAD:
+        return float(move / (market.spread_vol * root))
+    if name not in (CRYPTO, RENTAL) or not move > 0:
+        raise ValueError(
+            f"given {name} = {move}: give crypto or rental as a share above 0 of today's level, or spread as a change"
+        )
+    vol = (market.crypto_vol if name == CRYPTO else market.rental_vol) * root
+    return float((np.log(move) + vol**2 / 2) / vol)
+
+
+def _factors(copula: Copula, market: Market, z: FloatArray, dt_years: float) -> Factors:
+    """Shocks (T,F,n) as factors."""
+    names, root = copula.names, np.sqrt(dt_years)
+    years = (np.arange(len(z)) + 1)[:, None] * dt_years
+    crypto, rental = (
+        np.cumsum(z[:, names.index(name)], axis=0) * vol * root - vol**2 / 2 * years
+        for name, vol in ((CRYPTO, market.crypto_vol), (RENTAL, market.rental_vol))
+    )
+    spread = market.spread + np.cumsum(z[:, names.index(SPREAD)], axis=0) * market.spread_vol * root
+    others = [k for k, name in enumerate(names) if name not in (CRYPTO, RENTAL, SPREAD)]
+    rent, residual, decay = (
+        np.array(a)[None, :, None] for a in (market.rent_elasticity, market.residual_elasticity, market.residual_decay)
+    )
+    return Factors.build(
+        len(z), z.shape[2], n_models=rent.shape[1], n_counterparties=len(others),
+        btc_usd=market.btc_usd * np.exp(crypto), btc_low=period_low(market.crypto_vol, dt_years),
+        hashprice=np.exp(market.hashprice_elasticity * crypto), rent=np.exp(rent * rental[:, None]),
+        residual=np.exp(residual * rental[:, None] - decay * years[:, None]),
+        utilisation=np.exp(market.utilisation_elasticity * rental), base_rate=market.base_rate,
+        spread=np.maximum(spread, 0.0), refi_open=(spread < market.refi_shut_spread) * 1.0,
+        contract_loss=_losses(z[:, others], market, dt_years),
+    )  # fmt: skip
+
+
+def _losses(z: FloatArray, market: Market, dt_years: float) -> FloatArray:
+    """Lost share of each counterparty's contracts (T,C,n), from the first period its shock falls below its quantile."""
+    from scipy.special import ndtri
+
+    chance = 1 - (1 - np.array(market.loss_chance)) ** dt_years
+    lost = z < ndtri(chance)[None, :, None]
+    return np.asarray(np.maximum.accumulate(lost, axis=0) * market.loss_share)
