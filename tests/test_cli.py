@@ -210,7 +210,7 @@ def test_check_counts_and_warns(canary, desk, monkeypatch):
 
 
 def test_names_that_do_not_exist_are_refused_where_they_stand(canary, desk):
-    """A source, borrower, channel or rule that is not there would silence somebody unnoticed: all are errors, at once."""
+    """A source, borrower, channel or rule that is not there would silence somebody unnoticed: each is an error."""
     (desk / "config.yaml").write_text(
         "feeds: {krakn: {enabled: false}}\n"
         "routes: [{name: a, channel: console, borrowers: [alfa], rules: [LowCsh]}, {name: b, channel: pigeon}]\n"
