@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
 from monitor.config import Config
-from monitor.known import KnownBorrower, as_known
+from monitor.explaining import Explanation
+from monitor.known import KnownBorrower, KnownFacility, as_known
 from monitor.model import Book, CanaryError, Fact
 from monitor.overview import Overview, overview_json, overview_table
+from monitor.promrules import Export
+from monitor.ruletests import Outcome
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Table, Tone, show
 
 Role = Literal["viewer", "operator", "editor"]
@@ -46,6 +49,19 @@ class Checked:
 
     counts: Mapping[str, int]
     warnings: tuple[str, ...] = ()
+    #: said, but no finding
+    hints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One rule explained at the last evaluation, for one subject or for all of them."""
+
+    at: datetime
+    found: tuple[Explanation, ...]
+    recorded: bool = False
+    #: the files that decide an outcome were edited since that evaluation
+    edited: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,11 @@ class Services:
     check: Callable[[], Checked]
     #: who runs the daemon ("process 123"), or None
     daemon: Callable[[], str | None]
+    #: (rule, borrower or facility or nothing) -> that rule at the last evaluation
+    explain: Callable[[str, str], Explained]
+    #: test files, or none for those beside the rules -> what running them and all proofs found
+    test: Callable[[Sequence[str]], Outcome]
+    export: Callable[[], Export]
 
 
 Work = Callable[[Services, Sequence[str]], Reply]
@@ -109,7 +130,8 @@ def status(services: Services, words: Sequence[str]) -> Reply:
         return Reply({"evaluated": False, "daemon": who}, (Table(text),), finding=True)
     age_s = (services.now - shown.at).total_seconds()
     stale = shown.recorded is None and age_s > 2 * services.config.schedule.every
-    age = Cell(f"evaluated {show(age_s, 's')} ago; {running}", "warning" if stale else "dim")
+    what = "recorded prices end" if shown.recorded else "evaluated"
+    age = Cell(f"{what} {show(age_s, 's')} ago; {running}", "warning" if stale else "dim")
     main = overview_table(shown)
     data = {**overview_json(shown), "evaluated": True, "age_s": age_s, "stale": stale, "daemon": who}
     table = Table(main.title, main.heads, main.rows, (*main.notes, age), main.banner)
@@ -143,9 +165,94 @@ def check(services: Services, words: Sequence[str]) -> Reply:
     result = services.check()
     found = services.config.found
     counts = ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in result.counts.items())
-    notes = (Cell(f"config: {found.file} ({found.why})", "dim"), *(Cell(text, "warning") for text in result.warnings))
-    data = {"config": str(found.file), "counts": dict(result.counts), "warnings": list(result.warnings)}
+    said = [Cell(line, tone) for text, tone in _said(result) for line in text.split("\n")]
+    notes = (Cell(f"config: {found.file} ({found.why})", "dim"), *said)
+    texts = {"warnings": list(result.warnings), "hints": list(result.hints)}
+    data = {"config": str(found.file), "counts": dict(result.counts), **texts}
     return Reply(data, (Table(f"all files can be used: {counts}", notes=notes),), finding=bool(result.warnings))
+
+
+def _said(result: Checked) -> list[tuple[str, Tone]]:
+    return [*((text, "warning") for text in result.warnings), *((text, "dim") for text in result.hints)]
+
+
+# ---------------------------------------------------------------- rules: test, explain, export
+@command("test")
+def run_tests(services: Services, words: Sequence[str]) -> Reply:
+    """Run the proofs of the rules and their tests on a virtual clock; 1 when one fails."""
+    outcome = services.test(words)
+    wrong = [
+        f"{one.rule.file}:{one.proof.line}: {one.rule.id} {_proof(one.fired)}" for one in outcome.proofs if not one.ok
+    ]
+    wrong += [failure for result in outcome.tests for failure in result.failures]
+    decided = f"{outcome.comparisons - len(outcome.undecided)} of {outcome.comparisons} comparisons decided both ways"
+    good = f"{sum(one.ok for one in outcome.proofs)} of {len(outcome.proofs)} proofs and "
+    good += f"{sum(one.ok for one in outcome.tests)} of {len(outcome.tests)} tests hold; {decided}"
+    notes = [Cell(text, "critical") for text in wrong]
+    notes += [
+        Cell(f"never put to the test: {u.rule} {u.part}: {u.text} ({_seen(u.seen)})", "dim") for u in outcome.undecided
+    ]
+    data = {
+        "proofs": len(outcome.proofs),
+        "tests": len(outcome.tests),
+        "failures": wrong,
+        "comparisons": outcome.comparisons,
+        "undecided": [{"rule": u.rule, "part": u.part, "text": u.text, "seen": u.seen} for u in outcome.undecided],
+    }
+    return Reply(data, (Table(good, notes=tuple(notes)),), finding=not outcome.ok)
+
+
+def _proof(fired: bool) -> str:
+    return "fires on its own example" if fired else "stays quiet on its own example"
+
+
+def _seen(seen: str) -> str:
+    return "it decided nothing" if seen == "never" else f"it decided {seen}"
+
+
+@command("explain")
+def explain(services: Services, words: Sequence[str]) -> Reply:
+    """Show why a rule fires or does not: every number, what is unknown, since when, and what was said to whom."""
+    if not 1 <= len(words) <= 2:
+        raise CanaryError("write: explain RULE [BORROWER]")
+    rule = _one_of(words[0], [thing.name for thing in services.things()["rules"]], "rule")
+    said = services.explain(rule, words[1] if len(words) > 1 else "")
+    moment = f"as evaluated {said.at:%Y-%m-%d %H:%M} UTC" + (" on recorded prices" if said.recorded else "")
+    notes = [Cell(moment, "dim")]
+    notes += (
+        [Cell("files were edited since: numbers are of the files as they are now", "warning")] if said.edited else []
+    )
+    if len(words) > 1:
+        tables = [_explanation(one) for one in said.found]
+    else:
+        heads = (Head("subject"), Head("answer"), Head("state"), Head("why"))
+        rows = tuple((Cell(o.subject), Cell(o.answer), Cell(o.state), Cell(o.says)) for o in said.found)
+        tables = [Table(rule, heads, rows)]
+    return Reply(_explained_json(rule, said), (*tables, Table("", notes=tuple(notes))))
+
+
+def _explanation(one: Explanation) -> Table:
+    heads = (Head(""), Head("what"), Head("number"))
+    tones: dict[str, Tone] = {"true": "warning", "unknown": "dim", "false": ""}
+    rows = tuple((Cell(label, tones.get(label, "dim")), Cell(what), Cell(number)) for label, what, number in one.rows)
+    return Table(f"{one.rule} of {one.subject}: {one.answer}; {one.says}", heads, rows)
+
+
+def _explained_json(rule: str, said: Explained) -> dict[str, object]:
+    found = [
+        {
+            "subject": one.subject,
+            "answer": one.answer,
+            "state": one.state,
+            "says": one.says,
+            "comparisons": [
+                {"text": c.text, "answer": c.answer, "left": c.left, "right": c.right} for c in one.comparisons
+            ],
+            "rows": [list(row) for row in one.rows],
+        }
+        for one in said.found
+    ]
+    return {"rule": rule, "at": said.at.isoformat(), "recorded": said.recorded, "edited": said.edited, "found": found}
 
 
 # ---------------------------------------------------------------- book
@@ -216,29 +323,63 @@ FACT_HEADS = (
     Head("figure"),
     Head("value", right=True),
     Head("as of"),
-    Head("published", expendable=1),
+    Head("published"),
     Head("quality"),
-    Head("source"),
+    Head("source", right=True),
 )
+DEBT_HEADS = (Head("debt"), Head("kind"), Head("due"), Head("recourse"), *FACT_HEADS)
+POOL_HEADS = (Head("facility"), Head("pool"), *FACT_HEADS)
+
+
+class _Sources:
+    """The documents behind the figures of one borrower, numbered as they come up."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, int] = {}
+
+    def row(self, fact: Fact) -> tuple[Cell, ...]:
+        """A figure as cells; its document is a number, explained once below."""
+        tone: Tone = "dim" if fact.quality == "assumed" else ""
+        text = fact.source + (f": {fact.note}" if fact.note else "")
+        return (
+            Cell(fact.field, tone),
+            Cell(_value(fact), tone),
+            Cell(fact.as_of.isoformat()),
+            Cell(fact.published.isoformat() if fact.published else UNKNOWN),
+            Cell(fact.quality, tone),
+            Cell(f"[{self.seen.setdefault(text, len(self.seen) + 1)}]"),
+        )
+
+    def table(self) -> Table:
+        """What the numbers stand for."""
+        return Table("sources", notes=tuple(Cell(f"[{number}] {text}", "dim") for text, number in self.seen.items()))
 
 
 def _one_borrower(borrower: KnownBorrower, now: datetime) -> Reply:
-    who = borrower.borrower
+    who, sources = borrower.borrower, _Sources()
     notes = [Cell(f"missing: {text}", "warning") for text in who.missing]
     notes += [Cell(f"{event.happened} {event.kind.replace('_', ' ')}: {event.source}") for event in borrower.events]
     title = f"{who.name} ({who.kind.replace('_', ' ')}, {who.status.replace('_', ' ')}), {who.file}"
-    tables = [Table(title, FACT_HEADS, tuple(map(_fact_row, borrower.facts.values())), tuple(notes))]
-    for debt in borrower.debts:
-        terms = [debt.debt.kind.replace("_", " "), f"due {debt.debt.maturity or UNKNOWN}"]
-        terms.append(f"recourse {debt.debt.recourse or UNKNOWN}")
-        rows = tuple(map(_fact_row, debt.facts.values()))
-        tables.append(Table(f"debt {debt.debt.id}: {debt.debt.name} ({', '.join(terms)})", FACT_HEADS, rows))
-    for pool in borrower.facilities:
-        facility = pool.facility
-        rows = tuple(map(_fact_row, pool.facts.values()))
-        parts = f"{len(facility.units) + len(facility.cost_vintages)} vintages, {len(facility.contracts)} contracts"
-        title = f"facility {facility.id}: {facility.name} ({facility.pool.replace('_', ' ')}, {parts})"
-        tables.append(Table(title, FACT_HEADS if rows else (), rows))
+    tables = [Table(title, FACT_HEADS, tuple(map(sources.row, borrower.facts.values())), tuple(notes))]
+    debts = [
+        (
+            Cell(known.debt.id),
+            Cell(known.debt.kind.replace("_", " ")),
+            Cell(str(known.debt.maturity or UNKNOWN)),
+            Cell(known.debt.recourse or UNKNOWN),
+            *sources.row(fact),
+        )
+        for known in borrower.debts
+        for fact in known.facts.values()
+    ]
+    pools = [
+        (Cell(pool.facility.id), Cell(pool.facility.pool.replace("_", " ")), *sources.row(fact))
+        for pool in borrower.facilities
+        for fact in (*pool.facts.values(), *_pool_facts(pool))
+    ]
+    tables += [Table("debts", DEBT_HEADS, tuple(debts))] if debts else []
+    tables += [Table("facilities", POOL_HEADS, tuple(pools))] if pools else []
+    tables.append(sources.table())
     data = {
         **_borrower_json(borrower, now),
         "facts": [_fact_json(fact) for fact in borrower.facts.values()],
@@ -255,17 +396,18 @@ def _one_borrower(borrower: KnownBorrower, now: datetime) -> Reply:
     return Reply(data, tuple(tables))
 
 
-def _fact_row(fact: Fact) -> tuple[Cell, ...]:
-    tone: Tone = "dim" if fact.quality == "assumed" else ""
-    published = fact.published.isoformat() if fact.published else UNKNOWN
-    return (
-        Cell(fact.field, tone),
-        Cell(_value(fact), tone),
-        Cell(fact.as_of.isoformat()),
-        Cell(published),
-        Cell(fact.quality, tone),
-        Cell(fact.source + (f" ({fact.note})" if fact.note else "")),
-    )
+def _pool_facts(pool: KnownFacility) -> list[Fact]:
+    """Machines, vintages and contracts of a pool, each written as one figure."""
+    facility = pool.facility
+    found = [replace(u.fact, field=f"{u.model} of {u.bought}", value=u.units) for u in facility.units]
+    found += [
+        replace(v.fact, field=f"hardware bought {v.bought}_usd", value=v.cost_usd) for v in facility.cost_vintages
+    ]
+    for contract in facility.contracts:
+        name = f"{contract.id} with {contract.counterparty} monthly_usd"
+        value = UNKNOWN if contract.monthly_revenue_usd is None else contract.monthly_revenue_usd
+        found.append(replace(contract.fact, field=name, value=value))
+    return found
 
 
 def _value(fact: Fact) -> str:

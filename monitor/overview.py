@@ -235,8 +235,11 @@ def trigger(row: Row, btc_usd: float | None) -> str:
     """The nearest line in words: the BTC price of a margin call and how far away it is, else a covenant's headroom."""
     call = row.readings["margin_call_btc_usd"]
     if call.value is not None and call.applies:
-        distance = f" ({call.value / btc_usd - 1:+.0%})" if btc_usd else ""
-        return f"call at BTC {call.value:,.0f}{distance}"
+        distance = f"{call.value / btc_usd - 1:+.0%}" if btc_usd else ""
+        ranged = call.low is not None and call.high is not None and call.low != call.high
+        ends = f"{call.low:,.0f}-{call.high:,.0f}" if ranged else ""
+        inside = ", ".join(part for part in (ends, distance) if part)
+        return f"call at BTC {call.value:,.0f}" + (f" ({inside})" if inside else "")
     ltv, dscr = row.readings["ltv_headroom"], row.readings["dscr_headroom"]
     parts = [f"{label} {_signed(part)}" for label, part in (("LTV", ltv), ("DSCR", dscr)) if part.value is not None]
     if parts:

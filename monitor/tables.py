@@ -7,6 +7,7 @@ here, so that one value looks the same everywhere: unknown is ``?``, what does n
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,12 +90,13 @@ def show(value: float | None, unit: str) -> str:
 
 # ---------------------------------------------------------------- on screen
 def terminal(file: object = None, plain: bool = False) -> Console:
-    """The screen to print on: its own width and colours, or a wide plain page when the output goes into a file."""
+    """The screen to print on: its own width and colours; into a file, a plain page as wide as COLUMNS says or 170."""
     from rich.console import Console
 
     stream = file if file is not None else sys.stdout
     is_terminal = bool(getattr(stream, "isatty", lambda: False)())
-    width = None if is_terminal else PLAIN_WIDTH
+    wished = os.environ.get("COLUMNS", "")
+    width = None if is_terminal else int(wished) if wished.isdigit() else PLAIN_WIDTH
     colours: Literal["auto"] | None = None if plain else "auto"
     return Console(file=stream, width=width, color_system=colours, highlight=False)  # type: ignore[arg-type]
 

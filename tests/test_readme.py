@@ -1,0 +1,58 @@
+"""The README shows what the program prints: every output block is run again and compared, letter by letter.
+
+``python tests/test_readme.py`` writes the blocks anew after a change that is meant.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"<!-- output: (canary [^\n]+) -->\n```text\n(.*?)```\n<!-- end -->", re.S)
+WIDTH = "124"
+
+
+def output_of(command: str) -> str:
+    """What a command prints on a terminal of fixed width without colours, offline, with no home of its own."""
+    arguments = shlex.split(command)[1:]
+    line = [sys.executable, "-c", "from monitor.cli import main; main()", *arguments]
+    home = str(ROOT / "no-such-home")
+    environ = {"PATH": os.environ["PATH"], "COLUMNS": WIDTH, "HOME": home, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n"
+
+
+def test_every_output_in_the_readme_is_true() -> None:
+    """Each block between the markers is what its command prints today."""
+    blocks = BLOCK.findall(README.read_text("utf-8"))
+    assert blocks
+    for command, shown in blocks:
+        assert "--offline" in command
+        assert shown == output_of(command), f"run: python {Path(__file__).relative_to(ROOT)}"
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    """A command or make target named in the README is one the program has."""
+    from monitor.cli import cli
+
+    text = README.read_text("utf-8")
+    named = set(re.findall(r"\bcanary ([a-z]+)\b", text))
+    assert named <= set(cli.commands) | {"run"}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    named = {one or other for one, other in re.findall(r"^make ([a-z]+)|`make ([a-z]+)`", text, re.M)}
+    assert named <= targets
+
+
+if __name__ == "__main__":
+    fresh = BLOCK.sub(
+        lambda found: f"<!-- output: {found[1]} -->\n```text\n{output_of(found[1])}```\n<!-- end -->",
+        README.read_text("utf-8"),
+    )
+    README.write_text(fresh, "utf-8")
