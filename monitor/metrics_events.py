@@ -144,6 +144,12 @@ def _largest(row: KnownBorrower) -> tuple[str, float] | None:
 NO_TENANT = "no customer's share of revenue was reported (tenants)"
 
 
+@metric("borrower", "flag", "max")
+def watched(view: View) -> Field:
+    """1 where the book watches this borrower; 0 for one it only lists, and for one that defaulted or was closed."""
+    return Field.of([Value.exact(float(row.borrower.status == "watched")) for row in view.state.rows])
+
+
 @metric("borrower", "ratio", "max", needs=("tenants",))
 def tenant_share(view: View) -> Field:
     """Share of revenue from the largest customer."""

@@ -25,7 +25,7 @@ _BORROWER = (
     "cash_cost_usd_ph_day:usd/ph/day tenant_share:ratio tenant_critical:flag tenant_spread_bp:bp "
     "tenant_rating_cut:flag share_price_usd:usd:min conversion_usd:usd bond_price:points:min cds_5y_bp:bp "
     "hardware_mark:usd:min balance_sheet_age:s contract_life_months:months:min economic_life_months:months:min "
-    "tenor_months:months coverage:x:min insufficient_data:flag"
+    "tenor_months:months coverage:x:min insufficient_data:flag watched:flag"
 )
 _FACILITY = (
     "principal_usd:usd ltv_contractual:ratio ltv_economic:ratio ltv_liquidation:ratio dscr:x:min "

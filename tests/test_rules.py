@@ -54,10 +54,10 @@ def test_every_shipped_rule_explains_itself_and_is_proven_both_ways(shipped):
 def test_no_shipped_rule_fires_or_reads_as_fine_on_nothing(shipped):
     """With every figure unknown, only rules about missing data say anything; the others are unknown, with a reason.
 
-    That a borrower is watched at all (insufficient_data is 0) is written in its file and always known.
+    That a borrower is watched at all is written in its file and always known.
     """
     about_data = {"BlindOnRisk", "SourceStale", "HashpriceUnknown", "IndexWithheld", "Watchdog"}
-    for found in match(shipped, numbers(insufficient_data=[0.0, 0.0, 0.0])):
+    for found in match(shipped, numbers(watched=[1.0, 1.0, 1.0])):
         assert not found.error
         if found.rule.id in about_data:
             assert set(found.truth.tolist()) == {T}, found.rule.id
