@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.commands import Checked, Services, Thing
+from monitor.commands import Checked, Explained, Services, Thing
 from monitor.config import Config, read_secret, secret_places
-from monitor.model import CanaryError
+from monitor.model import MARKET, CanaryError
 from monitor.overview import Overview, overview_from_json
 from monitor.shell import Shell
-from monitor.store import Store
+from monitor.store import Store, TickRow
 
 if TYPE_CHECKING:
+    from monitor.promrules import Export
+    from monitor.ruletests import Outcome
+    from monitor.smells import Smell
     from monitor.world import World
 
 LOCK_FILE = "daemon.lock"
@@ -51,6 +55,9 @@ def services(shell: Shell) -> Services:
         things=found,
         check=lambda: checked(world()),
         daemon=lambda: holder(config.paths.state),
+        explain=lambda rule, who: explained(world(), rule, who),
+        test=lambda files: proven(world(), files),
+        export=lambda: exported(world()),
     )
 
 
@@ -93,7 +100,10 @@ def checked(world: World) -> Checked:
         "sources": len(world.feeds),
         "routes": len(world.routes),
     }
-    return Checked(counts, (*_secrets(world.config), *_channels(world), *_proofs(world)))
+    smells = _smells(world)
+    odd = tuple(str(smell) for smell in smells if smell.finding)
+    hints = tuple(str(smell) for smell in smells if not smell.finding)
+    return Checked(counts, (*_secrets(world.config), *_channels(world), *_proofs(world), *odd), hints)
 
 
 def _secrets(config: Config) -> list[str]:
@@ -126,3 +136,93 @@ def _proofs(world: World) -> list[str]:
         for result in run_proofs(world.compiled)
         if not result.ok
     ]
+
+
+# ---------------------------------------------------------------- rules: smells, tests, explanations
+def _smells(world: World) -> list[Smell]:
+    from monitor.metrics import METRICS
+    from monitor.series import SERIES
+    from monitor.smells import find_smells, moving_prices
+
+    return find_smells(world.compiled, known_metrics(world), moving_prices(METRICS, set(SERIES)))
+
+
+def known_metrics(world: World) -> set[str] | None:
+    """The metrics somebody had a value of at the last evaluation; None when there was none."""
+    for name in DATABASES:
+        path = world.config.paths.state / name
+        if path.exists():
+            reader = Store.reader(path)
+            try:
+                last = reader.last_tick()
+                if last is not None:
+                    names = {name for compiled in world.compiled for name in compiled.expression.names}
+                    return {name for name in names if _somebody_knows(reader, world, name, last.eval_at)}
+            finally:
+                reader.close()
+    return None
+
+
+def _somebody_knows(reader: Store, world: World, name: str, at: datetime) -> bool:
+    from monitor.metrics import METRICS
+
+    borrowers = [borrower.id for borrower in world.book.borrowers]
+    pools = [f"{borrower.id}/{pool.id}" for borrower in world.book.borrowers for pool in borrower.facilities]
+    subjects = {"market": [MARKET], "borrower": borrowers, "facility": pools}[METRICS[name].level]
+    past = reader.metric_history(name, subjects, since=at)
+    return past is not None and bool(past.at(at.timestamp())[1].any())
+
+
+def proven(world: World, files: Sequence[str]) -> Outcome:
+    """Run all proofs, and the tests of these files or of the folder ``tests`` beside the rules."""
+    from monitor.ruletests import load_tests, run_all
+
+    folder = world.config.paths.rules / "tests"
+    where = [Path(file) for file in files] if files else folder
+    tests = load_tests(where, world.compiled) if files or folder.is_dir() else ()
+    return run_all(world.compiled, tests)
+
+
+def exported(world: World) -> Export:
+    """The rules Prometheus can express, judged as often as here."""
+    from monitor.promrules import export_rules
+
+    return export_rules(world.compiled, interval_s=world.config.schedule.every)
+
+
+def explained(world: World, rule: str, who: str) -> Explained:
+    """One rule at the last evaluation: for everybody, or one borrower and its facilities. CanaryError without one."""
+    for name in DATABASES:
+        path = world.config.paths.state / name
+        if path.exists():
+            reader = Store.reader(path)
+            try:
+                last = reader.last_tick()
+                if last is not None:
+                    return _explained(world, reader, last, rule, who)
+            finally:
+                reader.close()
+    raise CanaryError("nothing was evaluated yet, so there is nothing to explain; run `canary tick` first")
+
+
+def _explained(world: World, reader: Store, last: TickRow, rule: str, who: str) -> Explained:
+    from monitor import feeds, market, tick
+    from monitor.explaining import explain_alert
+
+    seen = [*world.recorded, *tick.mark_observations(world.book), *reader.observations(last.eval_at)]
+    recorded = (last.eval_at - timedelta(seconds=1)).date() if last.recorded else None
+    run = tick.Run(world, reader, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
+    numbers, states = run.moment(last.eval_at).numbers, reader.load_states()
+    compiled = next(one for one in world.compiled if one.rule.id == rule)
+    subjects = numbers.subjects.get(compiled.rule.each, ())
+    chosen = [subject for subject in subjects if who in ("", subject, subject.partition("/")[0])]
+    if who and not chosen:
+        close = difflib.get_close_matches(who, subjects, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"it is about {', '.join(subjects[:8]) or 'nobody'}"
+        raise CanaryError(f"{rule} is not about {who[:60]!r}; {hint}")
+    found = []
+    for subject in chosen:
+        events = reader.events(rule=rule, subject=subject, limit=6) if who else []
+        decisions = {event.id: reader.decisions(event.id) for event in events}
+        found.append(explain_alert(compiled, numbers, subject, states.get((rule, subject)), events, decisions))
+    return Explained(last.eval_at, tuple(found), last.recorded, run.inputs_changed(last))

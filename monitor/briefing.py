@@ -68,7 +68,7 @@ def brief(event: Event, state: AlertState | None, desk: Desk) -> Context:
         size_usd=_size(event, desk.numbers),
         recourse=_recourse(debts) if facility else "",
         next=_next_due(debts, borrower, desk.now),
-        restores=tuple(_restores(readings, event.subject, desk.numbers)),
+        restores=tuple(_restores(readings, event.subject, desk.numbers, debts, desk.now)),
         sheet=_sheet(borrower),
     )
 
@@ -124,14 +124,19 @@ def _next_due(debts: Iterable[KnownDebt], borrower: KnownBorrower, now: datetime
     if dated:
         day, what, debt = min(dated, key=lambda item: item[0])
         amount = debt.number("accreted_usd") or debt.number("principal_usd")
-        return Deadline(f"{debt.debt.name} {what}", end_of_day(day), amount, _cross(borrower, debt, amount))
+        return Deadline(f"{debt.debt.name} {what}", _last_minute(day), amount, _cross(borrower, debt, amount))
     buckets = [m for m in borrower.maturities if m.ends is not None and end_of_day(m.ends) > now]
     if buckets:
         first = min(buckets, key=lambda m: m.starts)
         assert first.ends is not None
         what = f"principal of the bucket {first.bucket.replace('_', ' ')} is due"
-        return Deadline(what, end_of_day(first.ends), first.principal_usd, reason="the filing gives no day")
+        return Deadline(what, _last_minute(first.ends), first.principal_usd, reason="the filing gives no day")
     return None
+
+
+def _last_minute(day: date) -> datetime:
+    """The end of a day as a person reads it: 23:59 of that day, not midnight of the next."""
+    return end_of_day(day) - timedelta(minutes=1)
 
 
 def _dates(debt: KnownDebt) -> list[tuple[date, str]]:
@@ -154,8 +159,13 @@ def _cross(borrower: KnownBorrower, debt: KnownDebt, amount: float | None) -> tu
 
 
 # ---------------------------------------------------------------- what restores the line
-def _restores(readings: Iterable[Reading], subject: str, numbers: Numbers) -> Iterable[Restore]:
+def _restores(
+    readings: Iterable[Reading], subject: str, numbers: Numbers, debts: Iterable[KnownDebt], now: datetime
+) -> Iterable[Restore]:
     for reading in readings:
+        if reading.name == "days_to_next_due" and reading.value is not None and reading.value < 0:
+            late = now.date() + timedelta(days=round(reading.value))
+            yield from _payment(debts, late)
         if reading.name == "margin_call_btc_usd" and reading.value is not None:
             yield Restore(
                 "btc_usd", reading.value, "usd", how="the price at which the lender calls for more collateral"
@@ -171,6 +181,14 @@ def _restores(readings: Iterable[Reading], subject: str, numbers: Numbers) -> It
                 )
         elif reading.name in ("ltv_economic", "ltv_contractual", "spv_ltv_economic"):
             yield from _paydown(reading, limit, subject, numbers)
+
+
+def _payment(debts: Iterable[KnownDebt], about: date) -> Iterable[Restore]:
+    """What was due around a day and not known to be paid."""
+    for debt in debts:
+        amount = debt.number("accreted_usd") or debt.number("principal_usd")
+        if amount and any(abs((day - about).days) <= 1 for day, _ in _dates(debt)):
+            yield Restore(amount_usd=amount, how=f"paid on {debt.debt.name}, or an extension on record")
 
 
 def _paydown(reading: Reading, limit: float, subject: str, numbers: Numbers) -> Iterable[Restore]:

@@ -115,6 +115,53 @@ def check(shell: Shell) -> int:
     return _word(shell, "check", [])
 
 
+@cli.command("test")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@shared
+@click.pass_obj
+def test_(shell: Shell, files: tuple[str, ...]) -> int:
+    """Run the proofs of the rules and their tests (rules/tests/*.yaml, or FILE); 1 when one fails."""
+    return _word(shell, "test", list(files))
+
+
+@cli.command()
+@click.argument("rule")
+@click.argument("borrower", required=False)
+@shared
+@click.pass_obj
+def explain(shell: Shell, rule: str, borrower: str | None) -> int:
+    """Show why RULE fires or does not: every number, what is unknown, since when, what was said to whom."""
+    return _word(shell, "explain", [rule, borrower] if borrower else [rule])
+
+
+@cli.group()
+@shared
+def rules() -> None:
+    """Take the rules elsewhere."""
+
+
+@rules.command("export")
+@click.option("--prometheus", is_flag=True, help="as a Prometheus rule file; what it cannot express is named")
+@shared
+@click.pass_obj
+def export(shell: Shell, prometheus: bool) -> int:
+    """Print the rules in another form."""
+    from monitor.asking import services
+
+    if not prometheus:
+        raise click.UsageError("say which form: --prometheus")
+    with shell.guard():
+        made = services(shell).export()
+    left = [{"rule": one.rule, "reason": one.reason} for one in made.left]
+    if shell.as_json:
+        click.echo(json.dumps({"text": made.text, "rules": list(made.rules), "left": left}, ensure_ascii=False))
+        return OK
+    click.echo(made.text, nl=False)
+    for one in made.left:
+        click.echo(f"canary: left out {one.rule}: {one.reason}", err=True)
+    return OK
+
+
 @cli.command()
 @click.argument("borrower", required=False)
 @shared

@@ -160,6 +160,28 @@ class Retention(Strict):
         return self
 
 
+def _loopback(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if host not in ("127.0.0.1", "localhost", "[::1]") or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("must be this machine and a port such as 127.0.0.1:9108; nobody else may read it")
+    return value
+
+
+class Serve(Strict):
+    """The page with health and metrics, for programs of this machine."""
+
+    enabled: bool = True
+    listen: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1:9108"
+
+
+class HeartbeatConfig(Strict):
+    """An address elsewhere that is asked while all is well. It is a secret, so only its place is here."""
+
+    url_env: VariableName | None = None
+    url_file: SecretPath | None = None
+    every: Duration = Field(default=300.0, ge=30)
+
+
 class ConfigText(Strict):
     """The whole file as written."""
 
@@ -170,6 +192,8 @@ class ConfigText(Strict):
     engine: Engine = Engine()
     paths: PathsText = PathsText()
     retention: Retention = Retention()
+    serve: Serve = Serve()
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
 
 
 # ---------------------------------------------------------------- the config in use
@@ -205,6 +229,8 @@ class Config:
     paths: Paths
     retention: Retention
     found: Found
+    serve: Serve = Serve()
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
 
 
 def config_candidates(environ: Mapping[str, str], cwd: Path) -> list[tuple[Path, str]]:
@@ -274,6 +300,8 @@ def load_config(found: Found, environ: Mapping[str, str]) -> Config:
         paths=paths,
         retention=written.retention,
         found=found,
+        serve=written.serve,
+        heartbeat=written.heartbeat,
     )
 
 
@@ -296,6 +324,9 @@ def _checked(text: Text) -> ConfigText:
             if getattr(channel, f"{kind}_env") and getattr(channel, f"{kind}_file"):
                 node = tree.value["chat"].value[name].value[f"{kind}_file"]
                 problems.append(text.problem(f"{kind}_env and {kind}_file are both given", "keep one of them", node))
+    if written.heartbeat.url_env and written.heartbeat.url_file:
+        node = tree.value["heartbeat"].value["url_file"]
+        problems.append(text.problem("url_env and url_file are both given", "keep one of them", node))
     if problems:
         raise InputError(problems)
     return written
@@ -396,3 +427,13 @@ def secret_places(config: Config) -> Iterator[tuple[str, str | None, str | None]
         if channel.enabled:
             yield f"chat.{name} token", channel.token_env, channel.token_file
             yield f"chat.{name} url", channel.url_env, channel.url_file
+    yield "heartbeat url", config.heartbeat.url_env, config.heartbeat.url_file
+
+
+def heartbeat_url(config: Config, environ: Mapping[str, str], base: Path) -> str | None:
+    """The address of the heartbeat; None when none is named. CanaryError, without the address, when it does not do."""
+    url = read_secret(config.heartbeat.url_env, config.heartbeat.url_file, environ, base)
+    try:
+        return None if url is None else _url(url)
+    except ValueError as error:
+        raise CanaryError(f"the heartbeat url {error}") from None

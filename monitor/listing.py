@@ -14,7 +14,9 @@ from monitor import chat
 from monitor.commands import COMMANDS, Thing
 from monitor.feeds import Feed, Off
 from monitor.functions import WORDS, Word
-from monitor.metrics import METRICS
+from monitor.metrics import METRICS, MetricInfo
+from monitor.model import Rule
+from monitor.units import format_age
 from monitor.world import World
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -27,9 +29,9 @@ def things(world: World) -> Mapping[str, Sequence[Thing]]:
         "feeds": sorted(map(_feed, sources), key=lambda thing: thing.name),
         "channels": [Thing(found.name, "", found.file, found.off) for found in chat.discover().values()],
         "borrowers": [Thing(b.id, f"{b.name}, {b.kind}, {b.status}", b.file) for b in world.book.borrowers],
-        "rules": [Thing(r.id, f"{r.severity}, per {r.each}: {r.expr}", f"{r.file}:{r.line}") for r in world.rules],
+        "rules": [Thing(r.id, _rule(r), f"{r.file}:{r.line}") for r in world.rules],
         "scenarios": [Thing(s.name, s.note, "") for s in world.scenarios],
-        "metrics": [Thing(m.name, f"{m.level}, {m.unit}: {m.doc}", _file(m.compute)) for m in METRICS.values()],
+        "metrics": [Thing(m.name, _metric(m), _file(m.compute)) for m in METRICS.values()],
         "words": [_word(w) for w in WORDS.values()],
         "commands": [Thing(c.name, c.help, _file(c.run)) for c in COMMANDS.values()],
     }
@@ -40,6 +42,18 @@ def _feed(found: Feed | Off) -> Thing:
         return Thing(found.name, "", _short(found.file), found.reason)
     shown = ", ".join(found.series[:4]) + (f" and {len(found.series) - 4} more" if len(found.series) > 4 else "")
     return Thing(found.name, f"{shown} from {', '.join(found.hosts) or 'files'}", _file(type(found)))
+
+
+def _rule(rule: Rule) -> str:
+    waits = f" for {format_age(rule.for_s)}" if rule.for_s else ""
+    clear = f"; recovers: {rule.clear}" if rule.clear else ""
+    return " ".join(f"{rule.severity}, per {rule.each}{waits}: {rule.expr}{clear}".split())
+
+
+def _metric(metric: MetricInfo) -> str:
+    worse = {"max": ", higher is worse", "min": ", lower is worse"}.get(metric.worst, "")
+    own = metric.needs in ((), (metric.name,))
+    return f"{metric.level}, {metric.unit}{worse}: {metric.doc}" + ("" if own else f" Needs {', '.join(metric.needs)}.")
 
 
 def _word(word: Word) -> Thing:
