@@ -18,6 +18,7 @@ from monitor.booktext import (
     DEBT_FIELDS,
     EVENT_KINDS,
     FACILITY_FIELDS,
+    SHARES,
     SIGNED,
     AssumptionsText,
     BorrowerText,
@@ -312,6 +313,8 @@ def _fields_known(written: BorrowerText, tree: Node, text: Text) -> Iterator[Pro
                 elif value is not None and value < 0 and name not in SIGNED:
                     fix = "a figure that is not known is left out"
                     yield text.problem(f"{name} is negative", fix, find(values, (name,)))
+                elif value is not None and value > 1 and name in SHARES:
+                    yield text.problem(f"{name} is more than all of it", "write 96% or 0.96", find(values, (name,)))
 
 
 def _references(written: BorrowerText, tree: Node, text: Text) -> Iterator[Problem]:

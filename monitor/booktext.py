@@ -74,6 +74,8 @@ EVENT_KINDS = (
     *("delisting_notice", "auditor_change", "cfo_exit", "late_filing", "waiver", "deferral"),
     *("repurchase", "exchange", "due_outcome_paid", "due_outcome_extended", "new_debt", "reprice"),
 )
+#: figures that are parts of a whole
+SHARES = {"contracted_share", "delivered_share"}
 #: figures that may be below zero
 SIGNED = {"ebitda_adjusted_quarter_usd", "cfads_quarter_usd", "noi_quarter_usd", "power_price_usd_kwh"}
 

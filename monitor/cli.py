@@ -39,6 +39,11 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+#: help that the commands about shocks share
+STRESS_AT = "as of a day (its end, UTC) or a moment of the recorded past"
+PICTURE = "also draw it"
+
+
 class Ordered(click.Group):
     """Commands in the order a user meets them, not the alphabet's."""
 
@@ -172,6 +177,61 @@ def book(shell: Shell, borrower: str | None) -> int:
 
 
 @cli.command()
+@click.argument("borrower", required=False)
+@click.option("--scenario", "name", metavar="NAME", help="a scenario of the folder: canary list scenarios")
+@click.option("--btc", metavar="SHOCK", help="a move of bitcoin, for example -30%")
+@click.option("--rent", metavar="SHOCK", help="a move of all GPU rents, for example -25%")
+@click.option("--spread", metavar="SHOCK", help="a move of credit spreads, for example +300bp")
+@click.option("--paths", type=int, metavar="N", help="also the chance of a breach within a year over N simulated paths")
+@click.option("--at", metavar="T", help=STRESS_AT)
+@click.option("--picture", metavar="FILE.png", help=PICTURE)
+@shared
+@click.pass_obj
+def stress(
+    shell: Shell, borrower: str | None, name: str | None, btc: str | None, rent: str | None, spread: str | None,
+    paths: int | None, at: str | None, picture: str | None,
+) -> int:  # fmt: skip
+    """Show what scenarios do: to everybody, or to one BORROWER as a grid of two shocks."""
+    from monitor.stress_views import run_stress
+
+    if name is not None and (btc or rent or spread):
+        raise click.UsageError("--scenario NAME, or shocks of your own: not both")
+    with shell.guard():
+        return run_stress(shell, borrower, name, (btc, rent, spread), at, paths, picture)
+
+
+@cli.command()
+@click.argument("borrower", required=False)
+@click.option("--at", metavar="T", help=STRESS_AT)
+@click.option("--picture", metavar="FILE.png", help=PICTURE)
+@shared
+@click.pass_obj
+def reverse(shell: Shell, borrower: str | None, at: str | None, picture: str | None) -> int:
+    """Show the smallest shock that breaks each borrower, or everything that breaks one BORROWER."""
+    from monitor.breach_views import run_reverse
+
+    with shell.guard():
+        return run_reverse(shell, borrower, at, picture)
+
+
+@cli.command()
+@click.option("--from", "borrower", metavar="BORROWER", help="what follows if this one falls now")
+@click.option("--sell", multiple=True, metavar="MODEL=UNITS", help="what selling machines does, for example H100=10000")
+@click.option("--at", metavar="T", help=STRESS_AT)
+@click.option("--picture", metavar="FILE.png", help=PICTURE)
+@shared
+@click.pass_obj
+def cascade(shell: Shell, borrower: str | None, sell: tuple[str, ...], at: str | None, picture: str | None) -> int:
+    """Show who breaks first and matters most, what one fall drags down, or what a sale of machines does."""
+    from monitor.breach_views import run_cascade
+
+    if borrower and sell:
+        raise click.UsageError("--from BORROWER or --sell MODEL=UNITS: not both")
+    with shell.guard():
+        return run_cascade(shell, borrower, sell, at, picture)
+
+
+@cli.command()
 @click.argument("directory", metavar="DIR")
 @shared
 @click.pass_obj
@@ -188,6 +248,60 @@ def init(shell: Shell, directory: str) -> int:
     title = f"{len(laid.written)} files written to {laid.folder}, {len(laid.kept)} kept"
     data = {"folder": str(laid.folder), "written": _names(laid.written), "kept": _names(laid.kept)}
     return shell.show(Reply(data, (Table(title, notes=(*kept, *then)),)))
+
+
+@cli.command()
+@shared
+@click.pass_obj
+def doctor(shell: Shell) -> int:
+    """Look at config, permissions, clock, disk, sources, secrets and database; 1 and what to do when one is wrong."""
+    from monitor.doctor import examine
+    from monitor.logsafe import protect_logs
+
+    protect_logs()
+    with shell.guard():
+        return shell.show(examine(shell))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@shared
+@click.pass_obj
+def backup(shell: Shell, file: Path) -> int:
+    """Copy the database, whole and checked, to FILE; Canary may be running."""
+    from monitor.backups import back_up
+    from monitor.commands import Reply
+    from monitor.tables import Table
+
+    made = back_up(shell.config().paths.state, file)
+    size = made.stat().st_size
+    return shell.show(Reply({"file": str(made), "bytes": size}, (Table(f"{made}: {size / 1e6:.1f} MB, checked"),)))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@shared
+@click.pass_obj
+def restore(shell: Shell, file: Path) -> int:
+    """Make the backup FILE the database; refused while Canary runs. The database it replaces is kept."""
+    from monitor.backups import put_back
+    from monitor.commands import Reply
+    from monitor.tables import Cell, Table
+
+    done = put_back(file, shell.config().paths.state)
+    last = f"{done.last:%Y-%m-%d %H:%M} UTC" if done.last else "never"
+    notes = [f"last evaluation in it: {last}"]
+    if done.unsent:
+        notes.append(f"{done.unsent} messages in it are unsent and go out at the next start, some perhaps again")
+    if done.replaced:
+        notes.append(f"what it replaced: {done.replaced}")
+    data = {
+        "database": str(done.database),
+        "last_evaluation": done.last.isoformat() if done.last else None,
+        "unsent": done.unsent,
+        "replaced": str(done.replaced) if done.replaced else None,
+    }
+    return shell.show(Reply(data, (Table(f"{done.database} restored", notes=tuple(map(Cell, notes))),)))
 
 
 @cli.command()
@@ -224,6 +338,47 @@ def _word(shell: Shell, name: str, words: list[str]) -> int:
 
     with shell.guard():
         return shell.show(COMMANDS[name].run(services(shell), words))
+
+
+@cli.command()
+@click.option("--from", "start", metavar="DAY", help="first day; left out, the first recorded close")
+@click.option("--to", "end", metavar="DAY", help="last day")
+@click.option("--every", default="1d", show_default=True, metavar="SPAN", help="from one evaluation to the next")
+@click.option("--history", is_flag=True, help="the miners of 2021 to 2023 instead of the book; needs their prices")
+@click.option("--prices", type=click.Path(exists=True, file_okay=False, path_type=Path), help="a folder of CSV series")
+@click.option(
+    "--database", type=click.Path(dir_okay=False, path_type=Path), help="keep the work here and go on from it"
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="write tables, alarms and a picture here")
+@click.argument("borrowers", nargs=-1)
+@shared
+@click.pass_obj
+def replay(
+    shell: Shell,
+    start: str | None,
+    end: str | None,
+    every: str,
+    history: bool,
+    prices: Path | None,
+    database: Path | None,
+    out: Path | None,
+    borrowers: tuple[str, ...],
+) -> int:
+    """Live the recorded past again: what would have been said, how long before, how often for nothing."""
+    from monitor.replay_report import run_replay
+
+    with shell.guard():
+        return run_replay(
+            shell,
+            start=start,
+            end=end,
+            every=every,
+            history=history,
+            prices=prices,
+            database=database,
+            out=out,
+            borrowers=borrowers,
+        )
 
 
 # ---------------------------------------------------------------- from text to trouble-free exit

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import numpy as np
 
-from monitor import metrics_borrower, metrics_events, metrics_facility, metrics_market
+from monitor import metrics_borrower, metrics_events, metrics_facility, metrics_market, metrics_stress
 from monitor.known import KnownBook
 from monitor.metrics_base import METRICS, MetricInfo, View
 from monitor.model import MARKET, Column, Level, Numbers, Quote, StepTable
@@ -20,7 +20,7 @@ from monitor.stress.scenario import Scenario, apply
 from monitor.stress.state import build_state
 
 #: the files whose decorated functions are the metrics
-MODULES = (metrics_market, metrics_borrower, metrics_facility, metrics_events)
+MODULES = (metrics_market, metrics_borrower, metrics_facility, metrics_events, metrics_stress)
 #: reasons and notes are for people: the first few say it
 MAX_REASONS = 4
 
@@ -33,22 +33,27 @@ def compute(
     scenarios: Sequence[Scenario] = (),
     history: Callable[[str], StepTable | None] = lambda name: None,
     at: datetime | None = None,
+    costly: bool = True,
 ) -> Numbers:
     """All metrics at a moment, and the coverage metrics under every scenario.
 
     Values are the middle of all assumptions; ``low`` and ``high`` are the least and greatest of three corners: all
     middle, all adverse together, all favourable together. Unknown inputs make exactly the numbers that need them
     unknown, with the missing field in ``reasons``. ``at`` is the moment of evaluation, the book's own by default.
+    Without ``costly`` the metrics that simulate paths are unknown, with that as the reason.
     """
     now = at or known.at
     state = build_state(replace(known, at=now), quotes)
     base = View(state, history)
-    columns = {info.name: column(info, base) for info in METRICS.values()}
+    columns = {
+        info.name: _column_or_reason(info, base) if costly or not info.costly else _left_out(info, base)
+        for info in METRICS.values()
+    }
     stressed = [info for info in METRICS.values() if info.stressed]
     under = {}
     for scenario in scenarios:
         view = View(apply(state, scenario), history)
-        under[scenario.name] = {info.name: column(info, view) for info in stressed}
+        under[scenario.name] = {info.name: _column_or_reason(info, view) for info in stressed}
     subjects: dict[Level, tuple[str, ...]] = {
         "market": (MARKET,),
         "borrower": state.borrowers,
@@ -63,6 +68,25 @@ def compute(
         history=history,
         facility_borrower=state.facility_borrower,
     )
+
+
+def _left_out(info: MetricInfo, view: View) -> Column:
+    """A metric nobody asked for this time."""
+    return _unknown(info, view, f"{info.name} is not worked out for the days before the first start")
+
+
+def _column_or_reason(info: MetricInfo, view: View) -> Column:
+    """One metric, or why it failed: a figure nobody foresaw must not take every other number down with it."""
+    try:
+        return column(info, view)
+    except (ValueError, ArithmeticError, LookupError) as error:
+        return _unknown(info, view, f"{info.name} could not be worked out: {error}")
+
+
+def _unknown(info: MetricInfo, view: View, reason: str) -> Column:
+    count = {"market": 1, "borrower": view.n, "facility": view.nf}[info.level]
+    why = dict.fromkeys(range(count), reason)
+    return Column(info.name, info.level, info.unit, np.full(count, np.nan), np.zeros(count, np.bool_), why)
 
 
 def column(info: MetricInfo, view: View) -> Column:

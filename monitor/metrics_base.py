@@ -127,6 +127,8 @@ class MetricInfo:
     #: also computed under every scenario
     stressed: bool
     compute: Compute
+    #: takes long enough to be left out where nobody asks for it, such as the days before a first start
+    costly: bool = False
 
 
 #: every metric by name, in the order of definition
@@ -134,22 +136,37 @@ METRICS: dict[str, MetricInfo] = {}
 
 
 def register(
-    name: str, level: Level, unit: str, worst: Worst, doc: str, needs: tuple[str, ...], compute: Compute, stressed: bool
+    name: str,
+    level: Level,
+    unit: str,
+    worst: Worst,
+    doc: str,
+    needs: tuple[str, ...],
+    compute: Compute,
+    stressed: bool,
+    costly: bool = False,
 ) -> None:
     """Add one metric; a name is taken once."""
     if name in METRICS:
         raise ValueError(f"metric {name!r} is defined twice")
-    METRICS[name] = MetricInfo(name, level, unit, worst, doc, needs, stressed, compute)
+    METRICS[name] = MetricInfo(name, level, unit, worst, doc, needs, stressed, compute, costly)
 
 
 def metric(
-    level: Level, unit: str, worst: Worst = "", *, needs: tuple[str, ...] = (), stressed: bool = False
+    level: Level,
+    unit: str,
+    worst: Worst = "",
+    *,
+    needs: tuple[str, ...] = (),
+    stressed: bool = False,
+    costly: bool = False,
 ) -> Callable[[Compute], Compute]:
     """Register a function as the metric of its name; its docstring is the metric's documentation."""
 
     def decorate(compute: Compute) -> Compute:
         name = compute.__name__
-        register(name, level, unit, worst, " ".join((compute.__doc__ or "").split()), needs, compute, stressed)
+        doc = " ".join((compute.__doc__ or "").split())
+        register(name, level, unit, worst, doc, needs, compute, stressed, costly)
         return compute
 
     return decorate

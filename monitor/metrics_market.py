@@ -45,6 +45,12 @@ _series("hy_spread_bp", "bp", "High-yield credit spread; unknown until a source 
 for _model in GPU_MODELS:
     _series(f"rent_{_model.lower()}_index_usd", "usd/gpu-hour", f"Recorded rental index of the {_model}, restated.")
     _series(f"rent_{_model.lower()}_list_usd", "usd/gpu-hour", f"Live list price of an {_model} hour.")
+    for _market in ("on_demand", "spot"):
+        _series(
+            f"rent_{_model.lower()}_{_market}_usd",
+            "usd/gpu-hour",
+            f"Matched-model rental index of the {_model}, {_market.replace('_', ' ')}, from raw offers; own index.",
+        )
     _series(f"resale_{_model.lower()}_usd", "usd", f"Used price of one {_model}.")
 
 

@@ -117,6 +117,7 @@ class Field:
 
 
 FIELDS = (
+    Field("canary\nrank", "canary_rank"),
     Field("liquidity\n12m locked", "liquidity_locked_12m", ends=True),
     Field("worst LTV\neconomic", "ltv_economic"),
     Field("worst\nDSCR", "dscr"),
@@ -300,7 +301,7 @@ def _firing(snapshot: Snapshot) -> dict[str, list[Firing]]:
 # ---------------------------------------------------------------- for people
 def overview_table(shown: Overview) -> Table:
     """The main table."""
-    first, rest = FIELDS[:3], FIELDS[3:]
+    first, rest = FIELDS[:4], FIELDS[4:]
     heads = (
         Head("borrower"),
         Head("kind", expendable=5),

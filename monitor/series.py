@@ -52,6 +52,16 @@ def _rent_index(low: float, high: float) -> SeriesSpec:
     return SeriesSpec("usd/gpu-hour", low, high, 75 * DAY, 75 * DAY, jump_floor=0.10, jump_per_sqrt_day=0.08)
 
 
+def _daily_index(low: float, high: float) -> SeriesSpec:
+    """A daily index, a day behind."""
+    return SeriesSpec("usd/gpu-hour", low, high, 4 * DAY, 4 * DAY, jump_floor=0.10, jump_per_sqrt_day=0.05)
+
+
+def _raw_offer(low: float, high: float) -> SeriesSpec:
+    """One provider's offers of one model, by subject: no jump test, because the index judges them together."""
+    return SeriesSpec("usd/gpu-hour", low, high, DAY, DAY, "facility")
+
+
 def _mark(unit: str, low: float, high: float, level: Level = "borrower") -> SeriesSpec:
     """A mark somebody wrote down: opinions differ, so no jump test; it counts for 120 days and its age is shown."""
     return SeriesSpec(unit, low, high, 120 * DAY, 120 * DAY, level, venue_limit=0.25)
@@ -73,6 +83,22 @@ SERIES: dict[str, SeriesSpec] = {
     "rent_h100_index_usd": _rent_index(0.2, 20),
     "rent_h200_index_usd": _rent_index(0.2, 24),
     "rent_b200_index_usd": _rent_index(0.3, 30),
+    "rent_a100_ornn_usd": _daily_index(0.1, 12),
+    "rent_h100_ornn_usd": _daily_index(0.2, 20),
+    "rent_h200_ornn_usd": _daily_index(0.2, 24),
+    "rent_b200_ornn_usd": _daily_index(0.3, 30),
+    **{
+        f"rent_{model}_{market}_usd": _daily_index(low, high)
+        for model, low, high in (("a100", 0.05, 12), ("h100", 0.1, 20), ("h200", 0.1, 24), ("b200", 0.1, 30))
+        for market in ("on_demand", "spot")
+    },
+    "offer_a100_usd": _raw_offer(0.05, 12),
+    "offer_h100_usd": _raw_offer(0.1, 20),
+    "offer_h200_usd": _raw_offer(0.1, 24),
+    "offer_b200_usd": _raw_offer(0.1, 30),
+    "dvol_btc": SeriesSpec("ratio", 0.05, 5, 3 * HOUR, 3 * DAY, jump_floor=0.25, jump_per_sqrt_day=0.50),
+    "dvol_eth": SeriesSpec("ratio", 0.05, 5, 3 * HOUR, 3 * DAY, jump_floor=0.25, jump_per_sqrt_day=0.50),
+    "network_hashrate_eh": SeriesSpec("number", 50, 20_000, 4 * DAY, 10 * DAY, jump_floor=0.20),
     "resale_a100_usd": _mark("usd", 200, 100_000, "market"),
     "resale_h100_usd": _mark("usd", 200, 100_000, "market"),
     "resale_h200_usd": _mark("usd", 200, 100_000, "market"),

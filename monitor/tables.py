@@ -85,6 +85,8 @@ def show(value: float | None, unit: str) -> str:
         return f"{value:,.1f}x" if abs(value) < 100 else f"{value:,.0f}x"
     if unit == "months" and math.isfinite(value):
         return f"{value:,.1f}"
+    if unit in ("number", "count") and math.isfinite(value):
+        return f"{value:,.0f}"
     return format_value(value, unit)
 
 

@@ -20,7 +20,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from monitor import alerts, feeds, market, messages, metrics, routing, rules
+from monitor import alerts, feeds, market, messages, metrics, rents, routing, rules
 from monitor.briefing import Desk, book_changes, brief, day_of
 from monitor.known import KnownBook, as_known, fact_steps
 from monitor.model import (
@@ -106,11 +106,17 @@ def judge(
     """
     live = [seen for seen in observations if seen.known_basis == "live"]
     memory.live.keep(live)
+    since = now - rents.LOOK_BACK
+    offers = memory.live.observations(now, since, rents.OFFER_SERIES)
+    index, withheld = rents.index_observations(offers, memory.live.observations(now, since, rents.INDEX_SERIES), now)
+    memory.live.keep(index)
     for report in reports:
         for address, body in report.raw:
             memory.live.keep_raw(report.feed, now, address, body)
     if live or memory.live.has_live_observation():
-        return _evaluate(world, memory.live, observations, reports, now, recorded=None)
+        result = _evaluate(world, memory.live, observations, reports, now, recorded=None)
+        told = [f"{series} is withheld: {why}" for series, why in withheld.items()]
+        return replace(result, problems=(*result.problems, *told))
     close = newest_close(world, now)
     return _evaluate(world, memory.recorded(now), observations, reports, close, recorded=day_of(close))
 
@@ -228,8 +234,8 @@ class Run:
         """Whether the book, the assumptions, the rules or the version differ from those of an earlier evaluation."""
         return (last.book_hash, last.assumptions_hash, last.rules_hash, last.code_version) != self.world.inputs
 
-    def moment(self, at: datetime, scenarios: Sequence[Scenario] | None = None) -> Moment:
-        """Know, stress and judge at one moment, under all scenarios or those given."""
+    def moment(self, at: datetime, scenarios: Sequence[Scenario] | None = None, costly: bool = True) -> Moment:
+        """Know, stress and judge at one moment, under all scenarios or those given, with or without simulated paths."""
         book = as_known(self.world.book, at)
         ids = tuple(sorted(borrower.id for borrower in book.borrowers))
         prices = self.tape.history(at, ids)
@@ -239,7 +245,7 @@ class Run:
 
         quotes = self.tape.quotes(at)
         chosen = self.world.scenarios if scenarios is None else scenarios
-        numbers = metrics.compute(book, quotes, chosen, history, at)
+        numbers = metrics.compute(book, quotes, chosen, history, at, costly)
         numbers = replace(numbers, recorded=self.recorded is not None)
         return Moment(at, book, numbers, tuple(rules.match(self.world.compiled, numbers)))
 
@@ -256,7 +262,7 @@ class Run:
             s for s in self.world.scenarios if any(f'"{s.name}"' in f"{r.expr} {r.clear}" for r in self.world.rules)
         ]
         for days in range(WARM_UP_DAYS, 0, -1):
-            moment = self.moment(at - timedelta(days=days), asked)
+            moment = self.moment(at - timedelta(days=days), asked, costly=False)
             states, events = self.decide(moment, states, None)
             self.store.commit_tick(self.row(moment.at, 0.0), numbers=moment.numbers)
             self.past_events += events

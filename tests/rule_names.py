@@ -12,7 +12,7 @@ from monitor.values import NameInfo
 
 _MARKET = (
     "btc_usd:usd eth_usd:usd difficulty:number hashprice_usd_ph_day:usd/ph/day hashprice_7d:usd/ph/day "
-    "rent_h100_index_usd:usd/gpu-hour rent_h100_list_usd:usd/gpu-hour resale_h100_usd:usd hy_spread_bp:bp "
+    "rent_h100_index_usd:usd/gpu-hour rent_h100_on_demand_usd:usd/gpu-hour rent_h100_list_usd:usd/gpu-hour resale_h100_usd:usd hy_spread_bp:bp "
     "same_rating_new_issue_change_bp:bp sector_debt_usd:usd"
 )
 _BORROWER = (
@@ -25,7 +25,7 @@ _BORROWER = (
     "cash_cost_usd_ph_day:usd/ph/day tenant_share:ratio tenant_critical:flag tenant_spread_bp:bp "
     "tenant_rating_cut:flag share_price_usd:usd:min conversion_usd:usd bond_price:points:min cds_5y_bp:bp "
     "hardware_mark:usd:min balance_sheet_age:s contract_life_months:months:min economic_life_months:months:min "
-    "tenor_months:months coverage:x:min insufficient_data:flag watched:flag"
+    "tenor_months:months coverage:x:min insufficient_data:flag watched:flag canary_rank:number:min cascade_debt_usd:usd"
 )
 _FACILITY = (
     "principal_usd:usd ltv_contractual:ratio ltv_economic:ratio ltv_liquidation:ratio dscr:x:min "

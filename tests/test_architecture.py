@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "monitor"
 #: what only computes, as patterns of files; everything these import must be among them too
 PURE = (
-    *("units.py", "model.py", "series.py", "index.py", "known.py", "market.py", "stress/*.py", "metrics*.py"),
-    *("functions.py", "expr*.py", "values.py", "scope.py", "steps.py", "rules.py", "alerts.py", "states.py"),
-    *("routing.py", "routes.py", "messages.py", "context.py", "briefing.py", "markup.py", "redact.py"),
-    "chat/pacing.py",
+    *("units.py", "model.py", "series.py", "steps.py", "dated.py", "known.py", "market.py", "index.py", "rents.py"),
+    *("stress/*.py", "metrics*.py", "functions.py", "expr*.py", "values.py", "scope.py", "rules.py", "scoring.py"),
+    *("alerts.py", "states.py", "routing.py", "routes.py", "messages.py", "context.py", "briefing.py", "markup.py"),
+    *("redact.py", "chat/pacing.py"),
 )
 #: modules that reach the world: clock, files, network, log, other processes
 WORLD = {

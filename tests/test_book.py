@@ -116,6 +116,7 @@ facts:
     [
         ("debt_usd: 24.86bn", "debt_us: 24.86bn", "did you mean 'debt_usd'?"),
         ("debt_usd: 24.86bn", "debt_usd: -1", "debt_usd is negative"),
+        ("debt_usd: 24.86bn", "contracted_share: 96", "contracted_share is more than all of it"),
         ("debts: [line]", "debts: [lime]", "no debt has the id 'lime'"),
         ("total: 150m", "total: 151m", "the buckets add to 150,000,000, the total says 151,000,000"),
         ("2027: 40m", "later: 40m", "'later' is not a maturity bucket"),

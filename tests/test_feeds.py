@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import more_answers
 import pytest
 import stamina
 from loopback import Answer, Loopback
@@ -123,12 +124,19 @@ def gpu_ok(server: Loopback) -> None:
         provider(server, name, catalogue(machine(8 * (2.5 + number))))
 
 
-GOOD = {"coinbase": coinbase_ok, "kraken": kraken_ok, "mempool": mempool_ok, "gpu_catalogue": gpu_ok}
+GOOD = {
+    "coinbase": coinbase_ok,
+    "kraken": kraken_ok,
+    "mempool": mempool_ok,
+    "gpu_catalogue": gpu_ok,
+    **more_answers.GOOD,
+}
 PATHS = {
     "coinbase": [f"/products/{product}/ticker" for product in ("BTC-USD", "ETH-USD")],
     "kraken": ["/0/public/Ticker"],
     "mempool": [HASHRATE, REWARD],
     "gpu_catalogue": [f"/v3/{name}/version" for name in PROVIDERS],
+    **more_answers.PATHS,
 }
 
 

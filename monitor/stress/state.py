@@ -37,7 +37,7 @@ POOL_FACTS = (
 )
 MARKET_SERIES = (
     *("btc_usd", "eth_usd", "difficulty", "block_reward_btc", "hashprice_usd_ph_day", "hy_spread_bp", "sofr"),
-    *(f"rent_{m.lower()}_{kind}_usd" for m in GPU_MODELS for kind in ("index", "list")),
+    *(f"rent_{m.lower()}_{kind}_usd" for m in GPU_MODELS for kind in ("index", "list", "on_demand", "spot")),
     *(f"resale_{m.lower()}_usd" for m in GPU_MODELS),
 )
 BORROWER_SERIES = ("share_price_usd", "cds_5y_bp", "bond_price", "loan_spread_bp")

@@ -1,0 +1,129 @@
+"""The rental index against the median of whatever was offered: how far each jumps, and how far each is from the truth.
+
+    python bench/rental_index.py [--picture FILE.png] [--seeds 5]
+
+Baseline: the naive median, on the same offers in the same run. The recorded market is read where it lies and left out
+where it is absent; the simulated one has a known truth. The chained Jevons index stands beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more threads only wait for each other
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import numpy as np
+from rental_market import LATER, RECORDED, Simulated, moves, naive_median, recorded_offers, simulate, tracking_errors
+
+from monitor.index import IndexPoint, Offer, RentalMarket, rental_index
+
+PANELS: list[tuple[str, RentalMarket]] = [
+    *((model, "on_demand") for model in ("H100", "A100", "H200", "B200", "L40S", "A100-PCIe")),
+    ("H100", "spot"),
+]
+JUMPS = [
+    (date(2026, 5, 21), date(2026, 5, 22)),
+    (date(2026, 8, 17), date(2026, 8, 18)),
+    (date(2026, 8, 18), date(2026, 8, 19)),
+]
+
+
+def index_of(offers: list[Offer], model: str, market: RentalMarket) -> tuple[tuple[IndexPoint, ...], float]:
+    """(points, seconds it took)."""
+    started = time.perf_counter()
+    points = rental_index(offers, model, market, LATER)
+    return points, time.perf_counter() - started
+
+
+def recorded_table() -> None:
+    """Largest daily moves on the recorded market, per model and market, and the days the H100 median is known for."""
+    print("Recorded market, largest move from one day to the next")
+    print("model      market     days withheld thin   naive  jevons   index  naive/index  ms/day")
+    for model, market in PANELS:
+        offers = recorded_offers(model, market)
+        points, seconds = index_of(offers, model, market)
+        naive = moves(list(naive_median(offers).values())).max()
+        chain = moves([point.jevons_usd_per_gpu_hour for point in points]).max()
+        ours = moves([point.value_usd_per_gpu_hour for point in points]).max()
+        withheld, thin = (sum(bool(x) for x in xs) for xs in zip(*((p.withheld, p.thin) for p in points), strict=True))
+        print(
+            f"{model:10} {market:10} {len(points):4} {withheld:8} {thin:4} {naive:7.1%} {chain:7.1%} {ours:7.1%}"
+            f"  {naive / ours:11.1f}  {1000 * seconds / len(points):6.1f}"
+        )
+    offers = recorded_offers("H100", "on_demand")
+    naive_at = naive_median(offers)
+    ours_at = {p.day: p.value_usd_per_gpu_hour for p in index_of(offers, "H100", "on_demand")[0]}
+    for before, day in JUMPS:
+        print(
+            f"  H100 on demand {before} -> {day}: median {naive_at[before]:.2f} -> {naive_at[day]:.2f},"
+            f" index {ours_at[before]:.3f} -> {ours_at[day]:.3f} ({ours_at[day] / ours_at[before] - 1:+.1%})"
+        )
+
+
+def simulated_table(seeds: int) -> None:
+    """Distance from the truth of simulated markets with random entry, exit, noise and errors."""
+    print("\nSimulated markets, standard deviation of the log distance from the truth (150 days, 14 providers)")
+    print("seed    naive  jevons   index  index/naive")
+    for seed in range(seeds):
+        market = simulate(seed)
+        points, _ = index_of(list(market.offers), "H100", "on_demand")
+        ours, naive = tracking_errors(market, points)
+        level = np.array([market.truth[market.days.index(point.day)] for point in points])
+        chain = np.std([math.log(p.jevons_usd_per_gpu_hour) for p in points] - level)
+        print(f"{seed:4} {naive:8.1%} {chain:7.1%} {ours:7.1%}  {ours / naive:11.2f}")
+
+
+def picture(file: Path) -> None:
+    """Median and index on the recorded H100 market, and both against the truth on a simulated one, as PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5))
+    if RECORDED.exists():
+        offers = recorded_offers("H100", "on_demand")
+        naive = naive_median(offers)
+        points, _ = index_of(offers, "H100", "on_demand")
+        left.plot(list(naive), list(naive.values()), color="tab:red", lw=1, label="median of what was offered")
+        left.plot([p.day for p in points], [p.value_usd_per_gpu_hour for p in points], color="black", label="index")
+        left.set(title="H100 on demand, recorded", ylabel="USD per GPU-hour")
+    market: Simulated = simulate(1)
+    points, _ = index_of(list(market.offers), "H100", "on_demand")
+    naive = naive_median(market.offers)
+    start = math.log(points[-1].value_usd_per_gpu_hour) - market.truth[-1]
+    right.plot(market.days, np.exp(market.truth + start), color="tab:green", lw=4, alpha=0.4, label="truth")
+    right.plot(list(naive), list(naive.values()), color="tab:red", lw=1, label="median of what was offered")
+    right.plot([p.day for p in points], [p.value_usd_per_gpu_hour for p in points], color="black", label="index")
+    right.set(title="simulated: providers come, go and err")
+    for axes in (left, right):
+        axes.legend()
+        axes.tick_params(axis="x", labelrotation=30)
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+    print(f"\nwrote {file}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", type=Path, help="write a PNG here")
+    parser.add_argument("--seeds", type=int, default=5, help="how many simulated markets")
+    chosen = parser.parse_args()
+    if RECORDED.exists():
+        recorded_table()
+    else:
+        print("The recorded market is not here; only the simulated one is measured.")
+    simulated_table(chosen.seeds)
+    if chosen.picture:
+        picture(chosen.picture)
+
+
+if __name__ == "__main__":
+    main()
