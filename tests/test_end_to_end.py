@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 from monitor.config import Config, find_config, load_config
+from monitor.feeds import discover
 from monitor.model import DeliveryError, Message, end_of_day
 from monitor.postman import Delivered, Postman
 from monitor.tick import Memory, TickResult, look, tick
@@ -159,14 +160,17 @@ def venue() -> Iterator[Loopback]:
         yield server
 
 
-LIVE = """
+OTHERS = "".join(
+    f"  {one.name}: {{{{enabled: false}}}}\n" for one in discover() if one.name not in ("coinbase", "file")
+)
+LIVE = (
+    """
 routes: [{{name: console, channel: console}}]
 feeds:
   coinbase: {{base_url: "{url}"}}
-  kraken: {{enabled: false}}
-  mempool: {{enabled: false}}
-  gpu_catalogue: {{enabled: false}}
 """
+    + OTHERS
+)
 
 
 def test_a_live_answer_ends_recorded_and_starts_clean(tmp_path: Path, venue: Loopback) -> None:
