@@ -1,6 +1,6 @@
 # Canary: `make` lists what can be done. Everything is installed into .venv in this folder and nowhere else.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean check-python
+.PHONY: help run test lint bench promtool clean check-python
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -30,6 +30,9 @@ lint: $(VENV)/.installed-dev ## ruff, mypy and the import contract only
 
 bench: $(VENV)/.installed-dev ## benchmarks, each a ratio against a named baseline
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+promtool: $(VENV)/.installed-dev ## alert states beside Prometheus' own, case by case (needs promtool)
+	$(BIN)/python tests/promtool/compare.py
 
 clean: ## remove .venv and every cache (never the database, config, rules or book)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -13,9 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import numpy as np
-
-from monitor.model import UNKNOWN, AlertState, Event, EventKind, Match, Rule
+from monitor.model import TRUE, UNKNOWN, AlertState, Event, EventKind, Match, Rule
 from monitor.states import FAILED, REASONS, Clock, active, explain, held, move, over, sentence
 
 __all__ = ["Key", "States", "active", "downtime", "event_id", "explain", "held", "short_id", "step", "told"]
@@ -24,6 +22,8 @@ Key = tuple[str, str]
 States = Mapping[Key, AlertState]
 #: an alert that has been over for this long is forgotten
 REMEMBER = timedelta(days=30)
+#: a wait that ends this soon is looked at closely
+WHOLE_S = 1.0
 
 
 def step(
@@ -50,7 +50,10 @@ def step(
     run = _Run(clock, dict(old), [], changed_inputs)
     by_rule: dict[str, dict[str, AlertState]] = {}
     for (rule_id, subject), state in old.items():
-        by_rule.setdefault(rule_id, {})[subject] = state
+        found = by_rule.get(rule_id)
+        if found is None:
+            found = by_rule[rule_id] = {}
+        found[subject] = state
     match_of = {match.rule.id: match for match in matches}
     positions: dict[int, dict[str, int]] = {}
     for rule in rules:
@@ -95,19 +98,31 @@ class _Run:
     taken: set[str] | None = None
 
     def rule(self, rule: Rule, match: Match, here: dict[str, AlertState], index: Mapping[str, int]) -> None:
-        truth = match.truth
+        truth, loud = match.truth, list[tuple[int, str]]()
+        for subject, state in here.items():
+            i = index.get(subject, -1)
+            if i < 0 or match.error or truth.item(i) != TRUE or not self.stays(rule, state):
+                loud.append((i, subject))
         # in the order of the subjects, so that events do not depend on where the states came from
-        for subject, state in sorted(here.items(), key=lambda item: (index.get(item[0], -1), item[0])):
-            i = index.get(subject)
-            if i is None:
-                self.drop(state, "subject_removed", rule)
+        for i, subject in sorted(loud):
+            if i < 0:
+                self.drop(here[subject], "subject_removed", rule)
             else:
-                self.judge(rule, state, FAILED if match.error else int(truth[i]), match, i)
-        for i in range(len(match.subjects)) if match.error else np.flatnonzero(truth).tolist():
+                self.judge(rule, here[subject], FAILED if match.error else int(truth[i]), match, i)
+        for i in range(len(match.subjects)) if match.error else truth.nonzero()[0].tolist():
             subject = match.subjects[i]
             if subject not in here:
                 fresh = AlertState(rule.id, subject, logic_hash=rule.logic_hash)
                 self.judge(rule, fresh, FAILED if match.error else int(truth[i]), match, i)
+
+    def stays(self, rule: Rule, state: AlertState) -> bool:
+        """Whether an alert that is still true is just as it was; :func:`monitor.states.move` says the same, slower."""
+        if state.nodata_since is not None or state.logic_hash != rule.logic_hash:
+            return False
+        if state.state == "pending" and self.clock.downtime_s == 0.0 and state.seen_at is not None:
+            since_s = (self.clock.now - state.seen_at).total_seconds()
+            return state.served_s + max(0.0, since_s) < rule.for_s - WHOLE_S
+        return state.state == "firing"
 
     def judge(self, rule: Rule, state: AlertState, seen: int, match: Match, i: int) -> None:
         after, kind, reason = move(rule, state, seen, int(match.cleared[i]), self.clock)

@@ -249,14 +249,14 @@ def _proofs(draft: _Draft, expression: Expression, names: Mapping[str, Named]) -
                 continue
             unit = unit_of(names[name].unit) if name in names else expression.calls.get(name, PLAIN)
             try:
-                given[name] = _in_unit(value.value, unit)
+                given[name] = in_unit(value.value, unit)
             except ValueError as error:
                 draft.at(value, str(error))
         proofs.append(Proof(given, bool(node.value["fires"].value), node.line + 1))
     return tuple(proofs)
 
 
-def _in_unit(value: object, unit: Unit) -> float | None:
+def in_unit(value: object, unit: Unit) -> float | None:
     """A value of a proof in a unit: ``300bp`` is 300 for one in bp, 0.03 for a ratio; ``unlimited`` is infinite."""
     if value is None or isinstance(value, (bool, int, float)):
         return None if value is None else float(value)

@@ -17,8 +17,7 @@ from monitor.model import FloatArray
 from monitor.stress.bridge import MANY, Bridge
 from monitor.stress.field import MIDDLE
 from monitor.stress.inputs import Factors
-from monitor.stress.paths import MICRO_BLOCK, Copula, Market, shocks
-from monitor.stress.paths import _factors as as_factors  # shocks once, factors at every corner
+from monitor.stress.paths import MICRO_BLOCK, Copula, Market, as_factors, shocks
 from monitor.stress.scenario import Move, Scenario, apply
 from monitor.stress.state import State
 

@@ -268,7 +268,7 @@ def simulate(
     parts = []
     for block in range(start // MICRO_BLOCK, (stop - 1) // MICRO_BLOCK + 1):
         first = block * MICRO_BLOCK
-        whole = _factors(copula, market, shocks(copula, block, scaled), dt_years)
+        whole = as_factors(copula, market, shocks(copula, block, scaled), dt_years)
         parts.append(whole.part(max(start - first, 0), min(stop - first, MICRO_BLOCK)))
     joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=-1) for f in fields(Factors)}
     return Factors(**joined)
@@ -287,7 +287,7 @@ def _as_shock(name: str, move: float, market: Market, dt_years: float) -> float:
     return float((np.log(move) + vol**2 / 2) / vol)
 
 
-def _factors(copula: Copula, market: Market, z: FloatArray, dt_years: float) -> Factors:
+def as_factors(copula: Copula, market: Market, z: FloatArray, dt_years: float) -> Factors:
     """Shocks (T,F,n) as factors."""
     names, root = copula.names, np.sqrt(dt_years)
     years = (np.arange(len(z)) + 1)[:, None] * dt_years

@@ -1,0 +1,31 @@
+"""Write docs/rules from the rule files of this checkout: ``python docs/make_rules.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monitor.metrics import METRICS
+from monitor.rulefile import load_rules
+from monitor.rulepages import index_page, rule_page
+from monitor.scenariofile import load_scenarios
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Write one page a rule and the index; remove pages of rules that are gone."""
+    scenarios = {scenario.name for scenario in load_scenarios(ROOT / "scenarios")}
+    rules = load_rules(ROOT / "rules", METRICS, scenarios)
+    folder = ROOT / "docs" / "rules"
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {f"{rule.id}.md": rule_page(rule, rules) for rule in rules} | {"README.md": index_page(rules)}
+    for page in folder.glob("*.md"):
+        if page.name not in pages:
+            page.unlink()
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    print(f"{len(pages)} pages in {folder}")
+
+
+if __name__ == "__main__":
+    main()
