@@ -1,11 +1,15 @@
-"""Write docs/rules from the rule files of this checkout: ``python docs/make_rules.py``."""
+"""Write docs/rules from the rule files of this checkout, and the schema editors check them with.
+
+``python docs/make_rules.py``
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from monitor.metrics import METRICS
-from monitor.rulefile import load_rules
+from monitor.rulefile import load_rules, rule_schema
 from monitor.rulepages import index_page, rule_page
 from monitor.scenariofile import load_scenarios
 
@@ -24,7 +28,9 @@ def main() -> None:
             page.unlink()
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
-    print(f"{len(pages)} pages in {folder}")
+    schema = json.dumps(rule_schema(), indent=1, sort_keys=True) + "\n"
+    (ROOT / "rules" / "rules.schema.json").write_text(schema, encoding="utf-8")
+    print(f"{len(pages)} pages in {folder.relative_to(ROOT)}, and rules/rules.schema.json")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from monitor.metrics import METRICS
 from monitor.model import Proof, Rule
-from monitor.rulefile import load_rules
+from monitor.rulefile import load_rules, rule_schema
 from monitor.rulepages import index_page, rule_page
 from monitor.scenariofile import load_scenarios
 
@@ -51,3 +52,11 @@ def test_a_page_reads_as_a_runbook():
     ):  # fmt: skip
         assert says in text
     assert "/x/" not in text
+
+
+def test_the_schema_editors_use_is_the_one_the_loader_checks():
+    """The shipped schema is generated from the code, and every rule file points at it."""
+    shipped = json.loads((ROOT / "rules" / "rules.schema.json").read_text("utf-8"))
+    assert shipped == rule_schema(), REMEDY
+    for path in (ROOT / "rules").glob("*.yaml"):
+        assert path.read_text("utf-8").startswith("# yaml-language-server: $schema=rules.schema.json\n"), path.name
