@@ -170,7 +170,8 @@ def _somebody_knows(reader: Store, world: World, name: str, at: datetime) -> boo
     pools = [f"{borrower.id}/{pool.id}" for borrower in world.book.borrowers for pool in borrower.facilities]
     subjects = {"market": [MARKET], "borrower": borrowers, "facility": pools}[METRICS[name].level]
     past = reader.metric_history(name, subjects, since=at)
-    return past is not None and bool(past.at(at.timestamp())[1].any())
+    # what that evaluation did not work out at all was added since: nothing can be said about it yet
+    return past is None or bool(past.at(at.timestamp())[1].any())
 
 
 def proven(world: World, files: Sequence[str]) -> Outcome:

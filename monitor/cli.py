@@ -125,7 +125,18 @@ def check(shell: Shell) -> int:
 @shared
 @click.pass_obj
 def test_(shell: Shell, files: tuple[str, ...]) -> int:
-    """Run the proofs of the rules and their tests (rules/tests/*.yaml, or FILE); 1 when one fails."""
+    """Run the proofs of the rules and their tests (rules/tests/*.yaml, or FILE); 1 when one fails.
+
+    \b
+    A test gives values, one per evaluation, and the states they must lead to:
+      - test: a wait is served before it fires
+        rule: LockedBoxTight
+        every: 1h
+        values: {liquidity_locked_12m: 0.9*25 null 1.3}
+        expect: {23h: pending, 24h: firing, 25h: nodata, 26h: ok}
+    null is unknown, _ is nothing new, 0.9*25 is 25 times the same. Comparisons that no proof and no test decided
+    both ways are listed.
+    """
     return _word(shell, "test", list(files))
 
 
@@ -208,7 +219,7 @@ def stress(
 @click.pass_obj
 def reverse(shell: Shell, borrower: str | None, at: str | None, picture: str | None) -> int:
     """Show the smallest shock that breaks each borrower, or everything that breaks one BORROWER."""
-    from monitor.breach_views import run_reverse
+    from monitor.stress_reverse import run_reverse
 
     with shell.guard():
         return run_reverse(shell, borrower, at, picture)
@@ -223,7 +234,7 @@ def reverse(shell: Shell, borrower: str | None, at: str | None, picture: str | N
 @click.pass_obj
 def cascade(shell: Shell, borrower: str | None, sell: tuple[str, ...], at: str | None, picture: str | None) -> int:
     """Show who breaks first and matters most, what one fall drags down, or what a sale of machines does."""
-    from monitor.breach_views import run_cascade
+    from monitor.stress_cascade import run_cascade
 
     if borrower and sell:
         raise click.UsageError("--from BORROWER or --sell MODEL=UNITS: not both")

@@ -229,8 +229,8 @@ class Config:
     paths: Paths
     retention: Retention
     found: Found
-    serve: Serve = Serve()
-    heartbeat: HeartbeatConfig = HeartbeatConfig()
+    serve: Serve
+    heartbeat: HeartbeatConfig
 
 
 def config_candidates(environ: Mapping[str, str], cwd: Path) -> list[tuple[Path, str]]:

@@ -25,12 +25,16 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from monitor.asking import OVERVIEW
 from monitor.config import Config, inputs_hash, routes_of
 from monitor.health import Health, not_alive, sd_notify, watchdog_s
+from monitor.heartbeat import Pulse, place
 from monitor.messages import notice
 from monitor.model import CanaryError, InputError, Line, Message
 from monitor.overview import Overview, Snapshot, overview, overview_json
-from monitor.postman import Postman
+from monitor.picture import Board, picture_of
+from monitor.postman import Delivered, Postman
 from monitor.redact import redact
 from monitor.routes import Route
+from monitor.serving import Server
+from monitor.store_post import post_of
 from monitor.tick import Memory, TickResult, tick
 from monitor.world import World, build_world
 
@@ -62,14 +66,16 @@ def remember(memory: Memory, result: TickResult, shown: Overview) -> None:
     store.set_meta(OVERVIEW, json.dumps(overview_json(shown), allow_nan=False))
 
 
-async def deliver_all(postman: Postman, world: World, memory: Memory, now: datetime) -> None:
-    """One round of sending from both databases.
+async def deliver_all(postman: Postman, world: World, memory: Memory, now: datetime) -> list[Delivered]:
+    """One round of sending from both databases; what was done, one for each.
 
     Recorded time stands still: a message is not overdue because the wall clock went on since the recorded moment.
     """
+    done = []
     for store in memory.stores():
         last = await postman.on_writer(store.last_tick)
-        await postman.deliver(world, store, last.eval_at if last and last.recorded else now)
+        done.append(await postman.deliver(world, store, last.eval_at if last and last.recorded else now))
+    return done
 
 
 class Screen(Protocol):
@@ -124,6 +130,11 @@ class Daemon:
         self.inputs = Reloader(load, offline)
         self.every_s = self.inputs.config.schedule.every
         self.health = Health(self.every_s, TICK_LIMIT_S, time.monotonic())
+        self.board = Board(self.health)
+        self.server, self.serves = Server(self.board), self.inputs.config.serve
+        self.pulse, self.beats_every_s = Pulse(self.board), self.inputs.config.heartbeat.every
+        #: said below the first table: where the page is, or why there is none
+        self.news: list[str] = []
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self.scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -141,6 +152,7 @@ class Daemon:
             loop.add_signal_handler(number, self._asked_to_stop)
         self._say("asking the sources; a first start also lives through the past 30 days (some seconds)")
         async with self.opened():
+            await self._serve()
             self._start()
             await self.stop.wait()
             sd_notify("STOPPING=1", self.environ)
@@ -153,6 +165,7 @@ class Daemon:
         try:
             yield
         finally:
+            await self.server.stop()
             await self.postman.close()
             await self._on_writer(self.memory.close)
             self.writer.shutdown(wait=True)
@@ -172,7 +185,11 @@ class Daemon:
     # ------------------------------------------------------------ starting and stopping
     def _start(self) -> None:
         now = datetime.now(UTC)
-        jobs = (("evaluate", self.evaluate, self.every_s), ("deliver", self.deliver, DELIVER_EVERY_S))
+        jobs = (
+            ("evaluate", self.evaluate, self.every_s),
+            ("deliver", self.deliver, DELIVER_EVERY_S),
+            ("heartbeat", self.heartbeat, self.beats_every_s),
+        )
         for name, work, every_s in jobs:
             self.scheduler.add_job(
                 self._tracked, "interval", args=[work], seconds=every_s, id=name, name=name, next_run_time=now
@@ -227,6 +244,8 @@ class Daemon:
             refusal = await self._on_writer(self.inputs.refresh)
             if refusal:
                 await self._tell_refusal(refusal, now)
+            if self.inputs.config.serve != self.serves:
+                await self._serve()
             world = self.inputs.world
             result = await tick(world, self.memory, now, self._on_writer)
             shown = await self._on_writer(lambda: self._remember(world, result))
@@ -236,6 +255,7 @@ class Daemon:
             failure = str(error) if isinstance(error, CanaryError) else f"{type(error).__name__}: {error}"
             self.health.ended(time.monotonic(), redact(failure))
             self._say(f"the evaluation of {now:%H:%M} UTC failed: {redact(failure)}")
+            self._tell_news()
             sd_notify("READY=1\nSTATUS=degraded: the last evaluation failed", self.environ)
             return
         self.health.ended(time.monotonic())
@@ -243,12 +263,16 @@ class Daemon:
             self.screen.evaluated(world, result, shown, self._next_at(now))
         except BrokenPipeError:
             self.stop.set()
+        self._tell_news()
         sd_notify(f"READY=1\nSTATUS=evaluated {now:%Y-%m-%d %H:%M} UTC", self.environ)
         await self.deliver()
 
     def _remember(self, world: World, result: TickResult) -> Overview:
         shown = seen(world, result)
         remember(self.memory, result, shown)
+        newest = self.board.picture.newest if self.board.picture else {}
+        self.board.picture = picture_of(world, result, shown, newest)
+        self.board.post = post_of(self.memory.stores())
         return shown
 
     def _next_at(self, now: datetime) -> datetime:
@@ -259,6 +283,10 @@ class Daemon:
         job = self.scheduler.get_job("evaluate")
         if job and edited:
             job = self.scheduler.reschedule_job("evaluate", trigger="interval", seconds=every_s)
+        beats = self.inputs.config.heartbeat.every
+        if beats != self.beats_every_s and self.scheduler.get_job("heartbeat"):
+            self.scheduler.reschedule_job("heartbeat", trigger="interval", seconds=beats)
+        self.beats_every_s = beats
         return job.next_run_time if job and job.next_run_time else now + timedelta(seconds=every_s)
 
     async def _tell_refusal(self, refusal: str, now: datetime) -> None:
@@ -281,7 +309,11 @@ class Daemon:
             if self.postman_world is not self.inputs.world:  # an edit may have changed where channels lead
                 await self.postman.close()
                 self.postman, self.postman_world = self._postman(), self.inputs.world
-            await deliver_all(self.postman, self.postman_world, self.memory, datetime.now(UTC))
+            if self.health.delivery_failure:  # a row left in flight by the failed round would hold back its chat
+                await self._on_writer(lambda: self._recover(datetime.now(UTC)))
+            done = await deliver_all(self.postman, self.postman_world, self.memory, datetime.now(UTC))
+            if self.board.post.waiting or any(one != Delivered() for one in done):
+                self.board.post = await self._on_writer(lambda: post_of(self.memory.stores()))
         except Exception as error:  # one bad round must not end the watch; said once until it changes
             failure = str(error) if isinstance(error, CanaryError) else f"{type(error).__name__}: {error}"
             if failure != self.health.delivery_failure:
@@ -289,6 +321,28 @@ class Daemon:
             self.health.delivery_failure = failure
         else:
             self.health.delivery_failure = ""
+
+    def _recover(self, now: datetime) -> None:
+        for store in self.memory.stores():
+            store.recover_after_restart(now)
+
+    # ------------------------------------------------------------ what others may see
+    async def _serve(self) -> None:
+        """Open the page where the config says, again after an edit."""
+        self.serves = self.inputs.config.serve
+        self.news.append(await self.server.follow(self.serves))
+
+    def _tell_news(self) -> None:
+        while self.news:
+            self._say(self.news.pop(0))
+
+    async def heartbeat(self) -> None:
+        """One sign of life to the watcher elsewhere, where there is one and all is well."""
+        config, now = self.inputs.config, datetime.now(UTC)
+        if not self.inputs.offline and self.health.tick_ended_s is not None:
+            said = await self.pulse.beat(await self._on_writer(lambda: place(config, self.environ)), now)
+            if said:
+                self._say(said)
 
     async def _supervise(self, every_s: float) -> None:
         """Vouch for the daemon while there is reason to: this loop turns, the writer answers, evaluations end."""

@@ -8,6 +8,8 @@ from monitor.redact import redact
 
 #: at INFO the HTTP client writes every address it asks, and the address of a bot request holds the token
 TALKATIVE = ("httpx", "httpcore")
+#: says every second attempt at WARNING; what came of it stands in the source's report
+REPEATS_ITSELF = "stamina"
 
 
 class _RedactingFactory:
@@ -37,8 +39,9 @@ class _RedactingFactory:
 
 
 def protect_logs() -> None:
-    """Silence the HTTP client below WARNING and redact every record from now on. Calling it again changes nothing."""
+    """Silence what talks too much and redact every record from now on. Calling it again changes nothing."""
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(REPEATS_ITSELF).setLevel(logging.ERROR)
     if not isinstance(logging.getLogRecordFactory(), _RedactingFactory):
         logging.setLogRecordFactory(_RedactingFactory())

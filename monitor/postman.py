@@ -63,8 +63,13 @@ class Postman:
         by_destination: dict[tuple[str, str], list[OutboxRow]] = {}
         for row in rows:
             by_destination.setdefault((row.message.channel, row.message.to), []).append(row)
-        outcomes = await asyncio.gather(*(self._serve(world, store, mine) for mine in by_destination.values()))
-        told = [outcome for outcomes_of_one in outcomes for outcome in outcomes_of_one]
+        served = (self._serve(world, store, mine) for mine in by_destination.values())
+        outcomes = await asyncio.gather(*served, return_exceptions=True)
+        # every destination has ended its round before a failure of the database is passed on
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        told = [one for outcome in outcomes if not isinstance(outcome, BaseException) for one in outcome]
         count = Counter(kind for kind, _ in told)
         problems = tuple(dict.fromkeys(text for _, text in told if text))
         return Delivered(count["sent"], count["retry"], count["unknown"], count["dead"], problems)

@@ -1,9 +1,9 @@
 """Rules as Prometheus would write them: text for a rule file, and the rules it cannot express, each with the reason.
 
 Pure. Metric ``m`` is taken as the series ``canary_m`` in the metric's own unit, with the labels ``borrower`` and
-``facility`` of its level; an unknown number has no sample. The head of the file lists the series it needs: whoever
-loads it must feed them, for the daemon's own page of metrics carries the main ones only, under names of their own. What
-Prometheus makes of missing data stays Prometheus': an alert whose series vanish resolves.
+``facility`` of its level, as the daemon's page of metrics serves it; an unknown number has no sample. The head of the
+file lists the series it needs. What Prometheus makes of missing data stays Prometheus': an alert whose series vanish
+resolves.
 """
 
 from __future__ import annotations
