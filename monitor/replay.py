@@ -131,7 +131,7 @@ def _chunk(run: Run, moments: Sequence[datetime], last: TickRow | None, seen: Se
         states = run.store.load_states()
         for at in moments:
             run.recorded = day_before(at)
-            moment = run.moment(at, asked)
+            moment = run.moment(at, asked, costly=False)
             # in one order whether they come from memory or from the database, so that events do too
             states, events = run.decide(moment, dict(sorted(states.items())), last)
             last = replace(run.row(at, 0.0), duration_s=None)

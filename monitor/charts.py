@@ -1,0 +1,454 @@
+"""Pictures: numbers in, PNG bytes out. matplotlib is loaded only when one is drawn, without a screen.
+
+A picture is a title and one to three panels side by side. Colours differ in lightness as well as in hue, so that they
+are told apart by eyes that see few colours and in grey. What is unknown is hatched grey and the caption says why;
+nothing unknown is drawn as a number. Names are hostile: they are cleaned and never read as markup.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import textwrap
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from monitor.markup import clean
+from monitor.model import FloatArray
+from monitor.units import format_age, format_usd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: dark blue, orange, grey: different in lightness too
+MAIN, SECOND, GREY = "#1F4E79", "#E08214", "#BBBBBB"
+RING = "#009E73"
+HATCH = "////"
+NAME, TITLE, CAPTION_LINE, CAPTION_LINES = 34, 110, 400, 9
+DPI = 110
+#: beyond this a number is written with an exponent, whatever its unit
+TOO_LONG = 1e14
+
+
+# ---------------------------------------------------------------- what can be drawn
+@dataclass(frozen=True)
+class Stamp:
+    """What stands on every picture: the moment, the day of recorded prices if they are, sources, and the oldest age."""
+
+    as_of: datetime
+    recorded: date | None
+    source: str
+    oldest_s: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A grid of one number. ``values`` (Y,X), NaN unknown; ``unit``; ``line`` is drawn between the cells on its two
+    sides; ``worse`` says on which side the harm lies; ``marks`` (x, y) positions with a word for the caption."""
+
+    title: str
+    x_label: str
+    y_label: str
+    x: tuple[str, ...]
+    y: tuple[str, ...]
+    values: FloatArray
+    unit: str
+    line: float
+    line_label: str
+    worse: str = "min"
+    mark: tuple[float, float] | None = None
+    mark_label: str = ""
+    #: the colour scale ends here on the good side
+    limit: float | None = None
+    #: why nothing of it is known
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Range:
+    """One row of :class:`Dots`: a number between its ends, perhaps where it stood before; None is unknown."""
+
+    label: str
+    middle: float | None
+    low: float | None = None
+    high: float | None = None
+    before: float | None = None
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Numbers of many, one row each. Numbers beyond ``limit`` stand at the edge with an arrow; the text is exact."""
+
+    title: str
+    x_label: str
+    rows: tuple[Range, ...]
+    unit: str
+    line: float | None = None
+    line_label: str = ""
+    limit: float | None = None
+    before_label: str = ""
+    logarithmic: bool = False
+    #: what an infinite number is called
+    infinite: str = "∞"
+
+    def text(self, value: float) -> str:
+        """A number of this panel as text."""
+        return self.infinite if math.isinf(value) and value > 0 else short(value, self.unit)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve between its ends, over the x of its :class:`Fan`."""
+
+    label: str
+    middle: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True)
+class Fan:
+    """Curves that widen: ``x`` (T,), bands over it; ``reason`` instead where nothing is known."""
+
+    title: str
+    x_label: str
+    y_label: str
+    x: FloatArray
+    bands: tuple[Band, ...]
+    unit: str
+    reason: str = ""
+
+
+Panel = Heat | Dots | Fan
+
+
+# ---------------------------------------------------------------- drawing
+def picture(title: str, panels: Sequence[Panel], stamp: Stamp) -> bytes:
+    """One PNG of all panels side by side. Raises ValueError without a panel.
+
+    >>> at = datetime(2026, 9, 22)
+    >>> dots = Dots("", "cover, x", (Range("a", 1.2, 0.8, 2.0), Range("b", None)), "x", line=1.0)
+    >>> picture("Cover", [dots], Stamp(at, None, "a test"))[:8]
+    b'\\x89PNG\\r\\n\\x1a\\n'
+    """
+    if not panels:
+        raise ValueError("a picture needs a panel")
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {
+        "text.parse_math": False,
+        "text.usetex": False,
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+    }
+    caption = _caption(stamp)
+    sizes = [_size(panel) for panel in panels]
+    width = max(8.0, min(22.0, sum(w for w, _ in sizes)))
+    lines = [line for text in caption for line in textwrap.wrap(text, int(width * 16.5))]
+    head, foot = 0.75, 0.2 + 0.17 * len(lines)
+    height = max(h for _, h in sizes) + head + foot
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script the font lacks shows as boxes
+        figure = Figure(figsize=(width, height), dpi=DPI)
+        FigureCanvasAgg(figure)
+        figure.set_layout_engine(
+            "constrained", rect=(0.006, foot / height, 0.988, 1 - (head + foot) / height), wspace=0.04
+        )
+        axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=[w for w, _ in sizes])[0]
+        for i, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
+            _draw(panel, axis, figure, named=i == 0 or not _same_rows(panel, panels[i - 1]))
+        _frame(figure, title, stamp, lines, height)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw(panel: Panel, axes: Axes, figure: Figure, named: bool) -> None:
+    if isinstance(panel, Heat):
+        _heat(panel, axes, figure)
+    elif isinstance(panel, Dots):
+        _dots(panel, axes, named)
+    else:
+        _fan(panel, axes)
+    if panel.title:
+        above = axes.get_legend() is not None and not isinstance(panel, Fan)
+        axes.set_title(clean(panel.title, TITLE), loc="left", fontsize=10, pad=22 if above else 6)
+
+
+def _size(panel: Panel) -> tuple[float, float]:
+    """Inches a panel wants."""
+    if isinstance(panel, Heat):
+        names = max(len(clean(text, NAME)) for text in (*panel.y, ""))
+        if panel.reason:
+            return 4.2, 2.6
+        return 2.6 + 0.08 * names + 0.66 * len(panel.x), max(2.0, 1.3 + 0.34 * len(panel.y))
+    if isinstance(panel, Dots):
+        return 6.5, 1.1 + 0.3 * len(panel.rows)
+    return 5.5, 3.6
+
+
+def _same_rows(one: Panel, other: Panel) -> bool:
+    both = isinstance(one, Dots) and isinstance(other, Dots)
+    return both and [r.label for r in one.rows] == [r.label for r in other.rows]  # type: ignore[union-attr]
+
+
+def _frame(figure: Figure, title: str, stamp: Stamp, lines: Sequence[str], height: float) -> None:
+    """Title, the mark of recorded prices, and the caption below."""
+    figure.text(0.012, 1 - 0.14 / height, clean(title, TITLE), va="top", fontsize=13, weight="bold")
+    below = 1 - 0.44 / height
+    if stamp.recorded is not None:
+        box = {"facecolor": "#F7D448", "edgecolor": "none", "pad": 2.5}
+        text = f"RECORDED {stamp.recorded}: recorded prices of that day, not today's"
+        figure.text(0.014, below, text, va="top", fontsize=8.5, weight="bold", bbox=box)
+    else:
+        figure.text(0.012, below, f"as of {stamp.as_of:%Y-%m-%d %H:%M} UTC", va="top", fontsize=8.5)
+    figure.text(0.012, 0.1 / height, "\n".join(lines), va="bottom", fontsize=7.5, color="#444444", linespacing=1.35)
+
+
+def _caption(stamp: Stamp) -> list[str]:
+    """The lines below: notes first, the stamp last; as many as can be read."""
+    notes = [clean(note, CAPTION_LINE) for note in stamp.notes]
+    if len(notes) > CAPTION_LINES:
+        notes = [*notes[:CAPTION_LINES], f"and {len(notes) - CAPTION_LINES} more notes: --json"]
+    age = f"; oldest figure {format_age(stamp.oldest_s)} old" if stamp.oldest_s is not None else ""
+    return [*notes, f"as of {stamp.as_of:%Y-%m-%d %H:%M} UTC{age}; source: {clean(stamp.source, 200)}"]
+
+
+def short(value: float | None, unit: str) -> str:
+    """A number as a cell of a picture holds it; the axis says the unit.
+
+    >>> short(1.204, "x"), short(0.5, "ratio"), short(35.5e9, "usd"), short(float("nan"), "x"), short(float("inf"), "x")
+    ('1.20x', '50%', '35.50bn', '?', '∞')
+    >>> short(589.7, "x"), short(2.345, "sigma"), short(14.0, "months")
+    ('590x', '2.3', '14')
+    """
+    if value is None or math.isnan(value):
+        return "?"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if abs(value) >= TOO_LONG:
+        return f"{value:.1e}"
+    if unit == "ratio":
+        return f"{value * 100:.0f}%" if abs(value) >= 0.1 or value == 0 else f"{value * 100:.1f}%"
+    if unit == "usd":
+        return format_usd(value)
+    if unit == "x":
+        return f"{value:.2f}x".replace("-0.00x", "0.00x") if abs(value) < 10 else f"{value:,.0f}x"
+    if unit == "months":
+        return f"{value:,.0f}"
+    if unit == "score":
+        return f"{value:.2f}"
+    return f"{value:,.1f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+# ---------------------------------------------------------------- a grid
+def _heat(panel: Heat, axes: Axes, figure: Figure) -> None:
+    from matplotlib.colors import TwoSlopeNorm
+
+    values = np.asarray(panel.values, float)
+    if panel.reason or not values.size:
+        return _nothing(axes, panel.reason or "nothing to show")
+    span = panel.limit if panel.limit is not None else 3 * panel.line
+    low, high = (0.0, span) if panel.worse == "min" else (max(0.0, 2 * panel.line - span), span)
+    norm = TwoSlopeNorm(vmin=min(low, panel.line - 1e-9), vcenter=panel.line, vmax=max(high, panel.line + 1e-9))
+    colours = "RdBu" if panel.worse == "min" else "RdBu_r"
+    shown = np.ma.masked_invalid(np.where(np.isinf(values), np.sign(values) * 1e12, values))
+    image = axes.imshow(shown, cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
+    _unknown_cells(axes, np.isnan(values))
+    _cell_texts(panel, axes, values, norm)
+    _breach_line(panel, axes, values)
+    axes.set_xticks(range(len(panel.x)), [clean(t, NAME) for t in panel.x], rotation=_tilt(panel.x), ha="center")
+    axes.set_yticks(range(len(panel.y)), [clean(t, NAME) for t in panel.y])
+    axes.set_xlabel(panel.x_label)
+    axes.set_ylabel(textwrap.fill(panel.y_label, max(16, 5 * len(panel.y))))
+    axes.tick_params(length=0)
+    if panel.mark is not None:
+        _ring(axes, *panel.mark)
+    if np.isfinite(values).any():
+        bar = figure.colorbar(image, ax=axes, extend="max" if panel.worse == "min" else "both", pad=0.01, aspect=30)
+        ticks = [low, (low + panel.line) / 2, panel.line, (high + panel.line) / 2, high]
+        bar.set_ticks(ticks, labels=[short(t, panel.unit) for t in ticks])
+        bar.ax.tick_params(labelsize=8)
+    if panel.line_label:
+        axes.plot([], [], color="black", linewidth=2.2, label=panel.line_label)
+    if panel.mark is not None:
+        axes.plot([], [], "s", markerfacecolor="none", color=RING, markeredgewidth=2, label=clean(panel.mark_label, 60))
+    if np.isnan(values).any():
+        axes.fill_between([], [], facecolor="#DDDDDD", edgecolor="#888888", hatch=HATCH, label="unknown")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=8, frameon=False, borderaxespad=0.1)
+
+
+def _ring(axes: Axes, x: float, y: float) -> None:
+    """A frame around the cell a grid starts from; the number stays readable."""
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((x - 0.42, y - 0.4), 0.84, 0.8, fill=False, edgecolor=RING, linewidth=2.2, zorder=5))
+
+
+def _tilt(labels: Sequence[str]) -> int:
+    return 20 if max((len(text) for text in labels), default=0) > 9 else 0
+
+
+def _unknown_cells(axes: Axes, unknown: np.ndarray) -> None:
+    from matplotlib.patches import Rectangle
+
+    for y, x in np.argwhere(unknown):
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="#DDDDDD", edgecolor="#999999", hatch=HATCH, linewidth=0)
+        )
+
+
+def _cell_texts(panel: Heat, axes: Axes, values: FloatArray, norm: object) -> None:
+    """The number in every cell, light on dark colours."""
+    for (y, x), value in np.ndenumerate(values):
+        place = 0.5 if math.isnan(value) else float(np.clip(norm(min(max(value, -1e12), 1e12)), 0, 1))  # type: ignore[operator]
+        colour = "white" if abs(place - 0.5) > 0.36 else "black"
+        box = {"facecolor": "#DDDDDD", "edgecolor": "none", "pad": 0.8} if math.isnan(value) else None
+        axes.text(x, y, short(value, panel.unit), ha="center", va="center", fontsize=7.5, color=colour, bbox=box)
+
+
+def _breach_line(panel: Heat, axes: Axes, values: FloatArray) -> None:
+    """A heavy line between every two neighbours on the two sides of the line; nothing beside an unknown cell."""
+    bad = values < panel.line if panel.worse == "min" else values > panel.line
+    known = ~np.isnan(values)
+    rows, columns = values.shape
+    for y in range(rows):
+        for x in range(columns):
+            if x + 1 < columns and known[y, x] and known[y, x + 1] and bad[y, x] != bad[y, x + 1]:
+                axes.plot([x + 0.5] * 2, [y - 0.5, y + 0.5], color="black", linewidth=2.2, solid_capstyle="projecting")
+            if y + 1 < rows and known[y, x] and known[y + 1, x] and bad[y, x] != bad[y + 1, x]:
+                axes.plot([x - 0.5, x + 0.5], [y + 0.5] * 2, color="black", linewidth=2.2, solid_capstyle="projecting")
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
+
+
+# ---------------------------------------------------------------- many numbers
+def _dots(panel: Dots, axes: Axes, named: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    left, right = _ends(panel)
+    for y, row in enumerate(panel.rows):
+        _dot(panel, axes, row, y, left, right)
+    if panel.line is not None:
+        axes.axvline(panel.line, color="black", linewidth=1.2, linestyle="--", label=panel.line_label or None)
+    if panel.before_label:
+        axes.plot([], [], "o", markerfacecolor="white", color=MAIN, label=panel.before_label)
+    if any(row.middle is None for row in panel.rows):
+        axes.fill_between([], [], facecolor="#DDDDDD", edgecolor="#888888", hatch=HATCH, label="unknown")
+    axes.set_ylim(len(panel.rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(panel.rows)), [clean(row.label, NAME) if named else "" for row in panel.rows])
+    if panel.logarithmic:
+        axes.set_xscale("log")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlim(left, right)
+    axes.xaxis.set_major_formatter(lambda value, _: _tick(value, panel.unit))
+    axes.set_xlabel(panel.x_label)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=8, frameon=False, borderaxespad=0.1)
+
+
+def _tick(value: float, unit: str) -> str:
+    """A number at an axis, without empty decimals.
+
+    >>> _tick(5e9, "usd"), _tick(0.2, ""), _tick(1.0, "x")
+    ('5bn', '0.2', '1x')
+    """
+    return re.sub(r"\.0+(?=\D*$)|(?<=\.\d)0(?=\D*$)", "", short(value, unit)) if value else "0"
+
+
+def _dot(panel: Dots, axes: Axes, row: Range, y: int, left: float, right: float) -> None:
+    """One row: the span of its ends, the middle, where it was, and its text at the right."""
+
+    def at(value: float) -> float:
+        return float(min(max(value, left), right))
+
+    if row.middle is None or math.isnan(row.middle):
+        axes.barh(
+            y, right - left, left=left, height=0.6, facecolor="#E4E4E4", edgecolor="#AAAAAA", hatch=HATCH, linewidth=0
+        )
+        axes.annotate(
+            "?", (1.0, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
+        )
+        return
+    low, high = (row.middle if end is None else end for end in (row.low, row.high))
+    axes.plot([at(low), at(high)], [y, y], color=MAIN, linewidth=5, alpha=0.35, solid_capstyle="butt")
+    if row.before is not None and not math.isnan(row.before):
+        axes.plot([at(row.before), at(row.middle)], [y, y], color=GREY, linewidth=1, zorder=1)
+        axes.plot([at(row.before)], [y], "o", markerfacecolor="white", markeredgecolor=MAIN, clip_on=False, zorder=3)
+    beyond = row.middle > right
+    axes.plot([at(row.middle)], [y], ">" if beyond else "o", color=MAIN, markersize=6, clip_on=False, zorder=4)
+    text = panel.text(row.middle)
+    if low != high:
+        text += f" ({panel.text(min(low, high))} to {panel.text(max(low, high))})"
+    axes.annotate(
+        text, (1.0, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center", fontsize=8
+    )
+
+
+def _ends(panel: Dots) -> tuple[float, float]:
+    """The axis: all finite numbers, no further than the limit."""
+    seen = [
+        float(value)
+        for row in panel.rows
+        for value in (row.middle, row.low, row.high, row.before)
+        if value is not None and math.isfinite(value)
+    ]
+    if panel.line is not None:
+        seen.append(panel.line * 1.15)
+    if panel.logarithmic:
+        positive = [value for value in seen if value > 0] or [1.0]
+        return min(positive) / 1.6, max(positive) * 1.6
+    most = max(seen, default=1.0)
+    least = min(0.0, *seen) if seen else 0.0
+    top = min(most * 1.05, panel.limit) if panel.limit is not None else most * 1.05
+    return least * 1.05, top if top > least else least + 1.0
+
+
+# ---------------------------------------------------------------- curves
+def _fan(panel: Fan, axes: Axes) -> None:
+    axes.set_xlabel(panel.x_label)
+    axes.set_ylabel(panel.y_label)
+    if panel.reason or not panel.bands:
+        return _nothing(axes, panel.reason)
+    for band, colour, style in zip(panel.bands, (MAIN, SECOND, "black"), ("-", "--", ":"), strict=False):
+        axes.fill_between(panel.x, band.low, band.high, color=colour, alpha=0.22, linewidth=0)
+        axes.plot(panel.x, band.middle, style, color=colour, linewidth=2, label=clean(band.label, 60))
+    most = max(float(np.nanmax(band.high)) for band in panel.bands)
+    axes.set_ylim(0, 1.0 if panel.unit == "ratio" and most > 0.5 else max(most * 1.15, 0.02))
+    axes.set_xlim(float(panel.x[0]), float(panel.x[-1]))
+    axes.yaxis.set_major_formatter(lambda value, _: short(value, panel.unit))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
+
+
+def _nothing(axes: Axes, reason: str) -> None:
+    """A panel of which nothing is known: hatched, with the reason in its middle."""
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(
+        Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor="#E4E4E4", edgecolor="#AAAAAA", hatch=HATCH)
+    )
+    text = textwrap.fill(f"unknown: {clean(reason, 200)}", 34)
+    axes.text(
+        0.5, 0.5, text, ha="center", va="center", fontsize=8.5, transform=axes.transAxes, bbox={"facecolor": "white"}
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+__all__ = ["Band", "Dots", "Fan", "Heat", "Panel", "Range", "Stamp", "picture", "short"]
