@@ -12,7 +12,8 @@ from monitor.values import NameInfo
 
 _MARKET = (
     "btc_usd:usd eth_usd:usd difficulty:number hashprice_usd_ph_day:usd/ph/day hashprice_7d:usd/ph/day "
-    "rent_h100_index_usd:usd/gpu-hour rent_h100_on_demand_usd:usd/gpu-hour rent_h100_list_usd:usd/gpu-hour resale_h100_usd:usd hy_spread_bp:bp "
+    "rent_h100_on_demand_usd:usd/gpu-hour "
+    "rent_h100_index_usd:usd/gpu-hour rent_h100_list_usd:usd/gpu-hour resale_h100_usd:usd hy_spread_bp:bp "
     "same_rating_new_issue_change_bp:bp sector_debt_usd:usd"
 )
 _BORROWER = (
