@@ -24,6 +24,9 @@ LOUD = ("firing", "recovering")
 RANK: dict[str, int] = {"critical": 0, "warning": 1, "info": 2, "": 3}
 #: groups of reasons printed under the table; the rest is in --json
 MAX_REASONS = 8
+#: sources that failed are told in full up to this many, and each reason up to this length
+MAX_FAILED = 2
+MAX_REASON_CHARACTERS = 200
 MAX_NAMED = 6
 
 
@@ -384,8 +387,15 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _problems(shown: Overview) -> list[Cell]:
-    failed = [f"{feed}: {reason}" for feed, ok, reason in shown.feeds if not ok]
-    return [Cell(text, "warning") for text in (*shown.problems, *failed)]
+    """What went wrong: a source or two in full, many by name, so that an outage does not bury the table."""
+    failed = {feed: reason for feed, ok, reason in shown.feeds if not ok}
+    if len(failed) > MAX_FAILED:
+        named = ", ".join(failed)
+        told = [f"{len(failed)} of {len(shown.feeds)} sources gave nothing: {named}; `canary doctor` says why"]
+    else:
+        told = [f"{feed}: {reason[:MAX_REASON_CHARACTERS]}" for feed, reason in failed.items()]
+    others = [text for text in shown.problems if text.partition(":")[0] not in failed]
+    return [Cell(text, "warning") for text in (*told, *others)]
 
 
 # ---------------------------------------------------------------- for machines, and for the next process that asks
