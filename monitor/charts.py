@@ -35,6 +35,8 @@ NAME, TITLE, CAPTION_LINE, CAPTION_LINES = 34, 110, 400, 9
 DPI = 110
 #: beyond this a number is written with an exponent, whatever its unit
 TOO_LONG = 1e14
+#: no axis reaches further; beyond it floating point has no room for ticks
+LARGEST = 1e15
 
 
 # ---------------------------------------------------------------- what can be drawn
@@ -403,13 +405,13 @@ def _dot(panel: Dots, axes: Axes, row: Range, y: int, left: float, right: float)
 def _ends(panel: Dots) -> tuple[float, float]:
     """The axis: all finite numbers, no further than the limit."""
     seen = [
-        float(value)
+        min(max(float(value), -LARGEST), LARGEST)
         for row in panel.rows
         for value in (row.middle, row.low, row.high, row.before)
         if value is not None and math.isfinite(value)
     ]
     if panel.line is not None:
-        seen.append(panel.line * 1.15)
+        seen.append(min(max(panel.line * 1.15, -LARGEST), LARGEST))
     if panel.logarithmic:
         positive = [value for value in seen if value > 0] or [1.0]
         return min(positive) / 1.6, max(positive) * 1.6

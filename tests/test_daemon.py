@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -127,8 +128,9 @@ def test_the_guard_ends():
             pass
         with socket.socket() as link, pytest.raises(OfflineError):
             link.connect(("192.0.2.1", 9))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
-        link.connect(("192.0.2.1", 9))  # a datagram socket: nothing is sent, and nothing refuses it
+    # a datagram socket sends nothing by connecting; a machine without any network says so itself
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link, suppress(OSError):
+        link.connect(("192.0.2.1", 9))
 
 
 # ---------------------------------------------------------------- edits
