@@ -12,11 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monitor import alert_commands as alert_commands  # registers its words
 from monitor.commands import Checked, Explained, Services, Thing
 from monitor.config import Config, read_secret, secret_places
-from monitor.model import MARKET, CanaryError
+from monitor.model import MARKET, CanaryError, Event
 from monitor.overview import Overview, overview_from_json
+from monitor.routes import Overlay
 from monitor.shell import Shell
+from monitor.standing import Alerts, Said, Standing, in_order, unsaid
+from monitor.states import active
 from monitor.store import Store, TickRow
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ LOCK_FILE = "daemon.lock"
 DATABASES = ("canary.sqlite", "recorded.sqlite")
 #: under this name the last overview is remembered beside the numbers it was made of
 OVERVIEW = "overview"
+#: the newest events looked through for why an alert was not said
+MAX_EVENTS = 100_000
 
 
 def services(shell: Shell) -> Services:
@@ -47,17 +53,22 @@ def services(shell: Shell) -> Services:
 
         return things(world())
 
+    now, state = datetime.now(UTC), config.paths.state
     return Services(
-        now=datetime.now(UTC),
+        now=now,
         config=config,
         book=lambda: world().book,
-        overview=lambda: last_overview(config.paths.state),
+        overview=lambda: last_overview(state),
         things=found,
         check=lambda: checked(world()),
-        daemon=lambda: holder(config.paths.state),
+        daemon=lambda: holder(state),
         explain=lambda rule, who: explained(world(), rule, who),
         test=lambda files: proven(world(), files),
         export=lambda: exported(world()),
+        alerts=lambda: alerts_of(state, now),
+        say=lambda overlay: say(state, overlay),
+        unsay=lambda numbers: unsay(state, numbers, now),
+        severities=lambda: {rule.id: rule.severity for rule in world().rules},
     )
 
 
@@ -76,6 +87,12 @@ def holder(state: Path) -> str | None:
 
 def last_overview(state: Path) -> Overview | None:
     """What the newest evaluation showed: the live database's, else the recorded one's, else None."""
+    shown = _shown(state)
+    return None if shown is None else shown[1]
+
+
+def _shown(state: Path) -> tuple[Path, Overview] | None:
+    """The database whose last evaluation counts, and what that showed."""
     for name in DATABASES:
         if (state / name).exists():
             reader = Store.reader(state / name)
@@ -85,12 +102,66 @@ def last_overview(state: Path) -> Overview | None:
                 reader.close()
             if kept:
                 try:
-                    return overview_from_json(json.loads(kept))
+                    return state / name, overview_from_json(json.loads(kept))
                 except (KeyError, TypeError, ValueError):
                     continue  # written by another version of Canary; its next evaluation replaces it
     return None
 
 
+# ---------------------------------------------------------------- alerts and what people say over them
+def alerts_of(state: Path, now: datetime) -> Alerts | None:
+    """Every alert in the database that ``status`` shows, and the words in force over them; None before the first."""
+    shown = _shown(state)
+    if shown is None:
+        return None
+    with Store.reader(shown[0]) as reader:
+        at, recorded = shown[1].at, shown[1].recorded is not None
+        clock = at if recorded else now
+        states, told, severities = reader.load_states().values(), reader.told(), reader.severities()
+        standing = [one for one in states if active(one)]
+        since = min((one.fired_at for one in standing if one.fired_at), default=now)
+        events: dict[str, list[Event]] = {}
+        for event in reader.events(since=since, limit=MAX_EVENTS) if standing else ():
+            events.setdefault(event.short_id, []).append(event)
+        found = []
+        for one in states:
+            mine = [event for event in events.get(one.short_id, ()) if event.kind == "fired"] if active(one) else []
+            decisions = {event.id: reader.decisions(event.id) for event in mine}
+            why = unsaid(one, mine, decisions, told) if active(one) else {}
+            found.append(Standing(one, severities.get(one.rule, "warning"), why))
+        said = tuple(Said(number, overlay) for number, overlay in reader.numbered_overlays(clock))
+    return Alerts(at, recorded, clock, in_order(found), said)
+
+
+def say(state: Path, overlay: Overlay) -> int:
+    """Write one word over alerts; what was said before with the same kind and names ends. Its number.
+
+    The daemon may be running: SQLite lets a second, short writer in. CanaryError when there is no database yet.
+    """
+    with _writer(state) as store, store.transaction():
+        store.end_overlays(overlay.kind, overlay.at, overlay.short_id, overlay.rule, overlay.subject)
+        store.add_overlay(overlay)
+        return max(number for number, _ in store.numbered_overlays(overlay.at))
+
+
+def unsay(state: Path, numbers: Sequence[int], now: datetime) -> None:
+    """End words by their numbers; by the clock of recorded evaluations where those count."""
+    alerts = alerts_of(state, now)
+    with _writer(state) as store, store.transaction():
+        for number in numbers:
+            store.end_overlay(number, alerts.clock if alerts else now)
+
+
+def _writer(state: Path) -> Store:
+    """The database that ``status`` shows, opened to write a row. It was just read, so its shape is this version's
+    and opening it changes nothing in it; what a restart cleans up is the daemon's business."""
+    shown = _shown(state)
+    if shown is None:
+        raise CanaryError("nothing was evaluated yet, so there is no alert; run `canary tick` first")
+    return Store(shown[0])
+
+
+# ---------------------------------------------------------------- the files
 def checked(world: World) -> Checked:
     """How many of everything there are, and what works but not as somebody meant it."""
     counts = {

@@ -42,6 +42,7 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 #: help that the commands about shocks share
 STRESS_AT = "as of a day (its end, UTC) or a moment of the recorded past"
 PICTURE = "also draw it"
+WHO = "who says so; left out, the user's name"
 
 
 class Ordered(click.Group):
@@ -101,6 +102,56 @@ def tick(shell: Shell, at: str | None, dry_run: bool) -> int:
 def status(shell: Shell) -> int:
     """Show the last evaluation: every borrower, what fires, what is unknown; 1 when something fires or it is old."""
     return _word(shell, "status", [])
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="also what is pending, unknown, failed or over")
+@shared
+@click.pass_obj
+def alerts(shell: Shell, everything: bool) -> int:
+    """Show the alerts that stand, who acknowledged or silenced them, why not sent; 1 when something fires."""
+    return _word(shell, "alerts", ["--all"] if everything else [])
+
+
+@cli.command()
+@click.argument("alert", metavar="ID")
+@click.option("--for", "span", metavar="SPAN", help="not until it is over but for so long, for example 4h")
+@click.option("--by", metavar="NAME", envvar="USER", help=WHO)
+@shared
+@click.pass_obj
+def ack(shell: Shell, alert: str, span: str | None, by: str | None) -> int:
+    """Acknowledge the alert ID: it is not repeated and does not escalate until it is over."""
+    return _word(shell, "ack", [alert, *_options({"--for": span, "--by": by})])
+
+
+@cli.command()
+@click.argument("match", required=False)
+@click.option("--for", "span", metavar="SPAN", help="how long: at most 30d, 7d where it can cover critical alerts")
+@click.option("--by", metavar="NAME", envvar="USER", help=WHO)
+@click.option("--note", metavar="TEXT", help="why")
+@click.option("--list", "listed", is_flag=True, help="show what is silenced and acknowledged")
+@shared
+@click.pass_obj
+def silence(
+    shell: Shell, match: str | None, span: str | None, by: str | None, note: str | None, listed: bool
+) -> int:  # fmt: skip
+    """Say nothing of MATCH for a time: an alert's ID, a rule, a borrower, or RULE/BORROWER."""
+    if listed:
+        if match or span or note:
+            raise click.UsageError("--list shows all; leave out the rest")
+        return _word(shell, "silence", ["--list"])
+    if not match or span is None:
+        raise click.UsageError("write MATCH --for SPAN (at most 30d; 7d where it can cover critical alerts), or --list")
+    return _word(shell, "silence", [match, *_options({"--for": span, "--by": by, "--note": note})])
+
+
+@cli.command()
+@click.argument("what", metavar="NUMBER|MATCH")
+@shared
+@click.pass_obj
+def unsilence(shell: Shell, what: str) -> int:
+    """End a silence or an acknowledgement: its NUMBER in `canary silence --list`, or what was silenced."""
+    return _word(shell, "unsilence", [what])
 
 
 @cli.command("list")
@@ -342,6 +393,11 @@ def _names(paths: tuple[Path, ...]) -> list[str]:
     return [str(path) for path in paths]
 
 
+def _options(given: dict[str, str | None]) -> list[str]:
+    """The options that were given, as words."""
+    return [word for name, value in given.items() if value is not None for word in (name, value)]
+
+
 def _word(shell: Shell, name: str, words: list[str]) -> int:
     """Run a word that the chat knows too."""
     from monitor.asking import services
@@ -361,6 +417,10 @@ def _word(shell: Shell, name: str, words: list[str]) -> int:
     "--database", type=click.Path(dir_okay=False, path_type=Path), help="keep the work here and go on from it"
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="write tables, alarms and a picture here")
+@click.option(
+    "--compare", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="live the same days with the rules in DIR too and show which alarms are new, gone or moved",
+)  # fmt: skip
 @click.argument("borrowers", nargs=-1)
 @shared
 @click.pass_obj
@@ -373,11 +433,14 @@ def replay(
     prices: Path | None,
     database: Path | None,
     out: Path | None,
+    compare: Path | None,
     borrowers: tuple[str, ...],
 ) -> int:
     """Live the recorded past again: what would have been said, how long before, how often for nothing."""
     from monitor.replay_report import run_replay
 
+    if compare and out:
+        raise click.UsageError("--compare DIR shows what differs (or --json); --out is for a single replay")
     with shell.guard():
         return run_replay(
             shell,
@@ -388,6 +451,7 @@ def replay(
             prices=prices,
             database=database,
             out=out,
+            compare=compare,
             borrowers=borrowers,
         )
 

@@ -15,10 +15,12 @@ from typing import Literal
 from monitor.config import Config
 from monitor.explaining import Explanation
 from monitor.known import KnownBorrower, KnownFacility, as_known
-from monitor.model import Book, CanaryError, Fact
+from monitor.model import Book, CanaryError, Fact, Severity
 from monitor.overview import Overview, overview_json, overview_table
 from monitor.promrules import Export
+from monitor.routes import Overlay
 from monitor.ruletests import Outcome
+from monitor.standing import Alerts
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Table, Tone, show
 
 Role = Literal["viewer", "operator", "editor"]
@@ -82,6 +84,14 @@ class Services:
     #: test files, or none for those beside the rules -> what running them and all proofs found
     test: Callable[[Sequence[str]], Outcome]
     export: Callable[[], Export]
+    #: every alert of the database `status` shows, or None when nothing was evaluated yet
+    alerts: Callable[[], Alerts | None]
+    #: write a word over alerts there, in the place of one of the same kind and names; its number
+    say: Callable[[Overlay], int]
+    #: end the words of these numbers
+    unsay: Callable[[Sequence[int]], None]
+    #: how severe each rule is
+    severities: Callable[[], Mapping[str, Severity]]
 
 
 Work = Callable[[Services, Sequence[str]], Reply]

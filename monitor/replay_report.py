@@ -19,6 +19,7 @@ from monitor.metrics import METRICS
 from monitor.model import MARKET, CanaryError, Severity, end_of_day
 from monitor.replay import ReplayResult, history_world, replay
 from monitor.replay_chart import timeline
+from monitor.replay_compare import Change, Moved, RuleChange, change_json, compare_episodes, compare_rules
 from monitor.replay_score import (
     SEVERITIES,
     RuleUse,
@@ -35,7 +36,7 @@ from monitor.replay_score import (
 from monitor.scoring import ASIDE, Count, Episode, Score, caught, quiet
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Table, Tone, show
 from monitor.units import parse_duration_s
-from monitor.world import build_world
+from monitor.world import World, build_world
 
 if TYPE_CHECKING:
     from monitor.shell import Shell
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 #: whose days in alarm are compared
 GROUPS = tuple((severity, label) for severity in SEVERITIES for label in ("failure", "survivor"))
 MAX_BECAUSE = 160
+#: dates of one rule at one borrower that a table names; JSON has them all
+MAX_DATES = 6
 #: the borrowers of book/history are followed no further
 HISTORY_ENDS = end_of_day(date(2023, 12, 31))
 
@@ -288,6 +291,7 @@ def run_replay(
     prices: Path | None = None,
     database: Path | None = None,
     out: Path | None = None,
+    compare: Path | None = None,
     borrowers: Sequence[str] = (),
 ) -> int:
     """Replay recorded time and show what would have been said. Days are UTC and stand for their end.
@@ -295,6 +299,7 @@ def run_replay(
     ``history``: the borrowers of 2021 to 2023 instead of today's book; their daily prices come from ``prices``, a
     folder of CSV in the shape of :mod:`monitor.feeds.file`. Without days, from the first to the last bitcoin close of
     that folder, or of everything recorded. ``every`` is a length of time such as 1d. Progress goes to standard error.
+    ``compare``: another folder of rules to live the same days with; the answer is then what differs.
     """
     world = build_world(shell.config(), offline=True)
     own = [row for path in file.csv_files(prices) for row in file.read_csv(path)] if prices else []
@@ -313,12 +318,87 @@ def run_replay(
     if unknown:
         raise CanaryError(f"no borrower is called {', '.join(unknown)}; see `canary list borrowers`")
     first, last = _moment(start) or closes[0], _moment(end) or closes[-1]
+    other = other_rules(world, compare) if compare is not None else None
     result = replay(world, first, last, _span(every), own, _progress, database)
+    if compare is not None and other is not None:
+        changed = replay(other, first, last, _span(every), own, _progress)
+        return shell.show(comparison(result, changed, compare, borrowers))
     written = write_files(result, out, borrowers) if out else []
     pages = tables(result, borrowers)
     if written:
         pages.append(Table("", notes=tuple(Cell(f"wrote {path}", "dim") for path in written)))
     return shell.show(Reply(as_json(result), tuple(pages)))
+
+
+# ---------------------------------------------------------------- the same days with other rules
+def other_rules(world: World, folder: Path) -> World:
+    """The same world with the rules of another folder. InputError with everything wrong in them.
+
+    Routes are left out: nothing of a replay is sent, and they may name rules this folder does not have.
+    """
+    if not folder.is_dir():
+        raise CanaryError(f"{folder}: there is no such folder; name one with rules, as {world.config.paths.rules} is")
+    paths = replace(world.config.paths, rules=folder.resolve())
+    read = build_world(replace(world.config, paths=paths, routes=()), offline=True)
+    return replace(world, rules=read.rules, compiled=read.compiled, rules_hash=read.rules_hash)
+
+
+def comparison(was: ReplayResult, now: ReplayResult, folder: Path, borrowers: Sequence[str] = ()) -> Reply:
+    """What the rules of a folder change, as tables and data; ``borrowers``: these only."""
+    found = [c for c in compare_episodes(was.episodes, now.episodes) if not borrowers or c.borrower in borrowers]
+    rules = compare_rules(was.rules, now.rules)
+    data = {
+        "start": was.start.isoformat(),
+        "end": was.end.isoformat(),
+        "every_s": was.every.total_seconds(),
+        "with": str(folder),
+        "inputs": {"was": was.inputs[2], "now": now.inputs[2]},
+        "rules": rules._asdict(),
+        "alarms": [change_json(change) for change in found],
+    }
+    return Reply(data, tuple(bannered(was, [change_table(found, rules, folder)])))
+
+
+def change_table(found: Sequence[Change], rules: RuleChange, folder: Path) -> Table:
+    """Rule by rule and borrower by borrower, where an alarm is new, gone or moved."""
+    heads = (Head("rule"), Head("borrower"), *(Head(h, right=True) for h in ("was", "now", "new", "gone", "moved")))
+    rows = []
+    for c in (change for change in found if change.differs):
+        texts = [c.rule, c.borrower, *map(str, c.counts), *(str(len(part)) for part in (c.new, c.gone, c.moved))]
+        said = [*(f"new {_dates(e)}" for e in c.new), *(f"gone {_dates(e)}" for e in c.gone), *map(_moved, c.moved)]
+        more = f"; and {len(said) - MAX_DATES} more" if len(said) > MAX_DATES else ""
+        rows.append(tuple(map(Cell, (*texts, "; ".join(said[:MAX_DATES]) + more))))
+    total = [sum(len(part) for part in parts) for parts in zip(*((c.new, c.gone, c.moved) for c in found), strict=True)]
+    new, gone, moved = total or (0, 0, 0)
+    notes = [f"rules {what}: {', '.join(ids)}" for what, ids in rules._asdict().items() if ids]
+    notes.append(f"the same in both: {sum(c.same for c in found)}; was and now count alarms, dates are UTC")
+    title = f"The rules of {folder} instead, alarms: {new} new, {gone} gone, {moved} moved"
+    return Table(title, (*heads, Head("when")) if rows else (), tuple(rows), tuple(Cell(n, "dim") for n in notes))
+
+
+def _dates(episode: Episode) -> str:
+    return f"{_where(episode)}{_time(episode.began)} to {_time(episode.ended)}"
+
+
+def _where(episode: Episode) -> str:
+    facility = episode.subject.partition("/")[2]
+    return f"{facility} " if facility else ""
+
+
+def _time(moment: datetime | None) -> str:
+    if moment is None:
+        return "stands"
+    return f"{moment:%Y-%m-%d}" if moment.time() == datetime.min.time() else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _moved(pair: Moved) -> str:
+    """What of an alarm differs: its begin, its end, its severity."""
+    was, now = pair
+    parts = [f"from {_time(was.began)} to {_time(now.began)}"] if was.began != now.began else []
+    parts += [f"end {_time(was.ended)} to {_time(now.ended)}"] if was.ended != now.ended else []
+    parts += [f"{was.severity} to {now.severity}"] if was.severity != now.severity else []
+    where = _where(now)
+    return f"moved {where}{', '.join(parts)}" + ("" if was.began != now.began else f" (from {_time(now.began)})")
 
 
 def _moment(text: str | None) -> datetime | None:

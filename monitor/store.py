@@ -27,7 +27,7 @@ from typing import Self
 import sqlite_utils
 
 from monitor.migrations import MIGRATIONS, newest, statements
-from monitor.model import AlertState, Decision, Event, FeedReport, Message, Numbers, Observation, StoreError
+from monitor.model import AlertState, Decision, Event, FeedReport, Message, Numbers, Observation, Severity, StoreError
 from monitor.routes import Overlay, Told, Waiting
 from monitor.rows import (
     Latest,
@@ -422,17 +422,28 @@ class Store(MetricTables, OutboxTables):
             for row in rows
         ]
 
-    def thin(self, now: datetime) -> int:
-        """Give room back: old metrics (:meth:`thin_metrics`) and what was said over a month ago. Returns metric rows.
-
-        Observations, events, decisions and messages stay.
+    def thin(self, now: datetime, raw: timedelta = timedelta(days=7), hourly: timedelta = timedelta(days=90)) -> int:
+        """Give room back: keep all metrics and live prices for ``raw``, one an hour for ``hourly``, then one a day; and
+        forget what was said over a month ago. Returns metric rows. Events, decisions and messages stay.
         """
         old = iso(now - timedelta(days=30))
         with self.transaction():
+            self._thin_observations(now - raw, now - hourly, 13)
+            self._thin_observations(now - hourly, None, 10)
             self.write("DELETE FROM told WHERE firing = 0 AND at < ?", (old,))
             self.write("DELETE FROM feed_reports WHERE tick < ?", (tick_id(now - timedelta(days=90)),))
             self.write("DELETE FROM overlays WHERE until IS NOT NULL AND until < ?", (old,))
-            return self.thin_metrics(now)
+            return self.thin_metrics(now, raw, hourly)
+
+    def _thin_observations(self, before: datetime, since: datetime | None, prefix: int) -> None:
+        """Keep the last live value of each source in each stretch that shares ``prefix`` characters of its time."""
+        sql = """
+            DELETE FROM observations WHERE known_basis = 'live' AND observed_at < ? AND observed_at >= ? AND EXISTS (
+                SELECT 1 FROM observations later WHERE later.series = observations.series
+                AND later.subject = observations.subject AND later.source = observations.source
+                AND later.observed_at > observations.observed_at
+                AND substr(later.observed_at, 1, ?) = substr(observations.observed_at, 1, ?))"""
+        self.write(sql, (iso(before), "" if since is None else iso(since), prefix, prefix))
 
     # ------------------------------------------------------------ alerts
     def load_states(self) -> dict[tuple[str, str], AlertState]:
@@ -458,6 +469,13 @@ class Store(MetricTables, OutboxTables):
         start = "" if since is None else iso(since)
         rows = self.rows(sql, (start, rule, rule, subject, subject, short_id, short_id, limit))
         return [event_of(row) for row in rows]
+
+    def severities(self) -> dict[str, Severity]:
+        """Every rule that ever said something, and how severe its newest event was."""
+        return {
+            row["rule"]: row["severity"]
+            for row in self.rows("SELECT rule, severity, MAX(at) FROM events GROUP BY rule")
+        }
 
     def decisions(self, event_id: str) -> list[Decision]:
         """What was decided about one event, oldest first."""
@@ -489,8 +507,18 @@ class Store(MetricTables, OutboxTables):
 
     def overlays(self, now: datetime) -> list[Overlay]:
         """Acknowledgements and silences that have not ended."""
+        return [overlay for _, overlay in self.numbered_overlays(now)]
+
+    def numbered_overlays(self, now: datetime) -> list[tuple[int, Overlay]]:
+        """The same, each with the number :meth:`end_overlay` takes."""
         rows = self.rows("SELECT * FROM overlays WHERE until IS NULL OR until > ? ORDER BY id", (iso(now),))
-        return [overlay_of(row) for row in rows]
+        return [(row["id"], overlay_of(row)) for row in rows]
+
+    def end_overlay(self, number: int, now: datetime) -> bool:
+        """End what was said under a number; False when it had ended."""
+        sql = "UPDATE overlays SET until = ? WHERE id = ? AND (until IS NULL OR until > ?)"
+        with self.transaction():
+            return self.write(sql, (iso(now), number, iso(now))) == 1
 
     def add_overlay(self, overlay: Overlay) -> None:
         """Remember a person's word over alerts. A silence needs an end."""

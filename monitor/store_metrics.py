@@ -127,13 +127,15 @@ class MetricTables(Tables):
                 values[row["subject"]].append(math.nan if row["value"] is None else row["value"])
         return Steps(rows[0]["unit"], tuple(times.values()), tuple(values.values()))
 
-    def thin_metrics(self, now: datetime) -> int:
+    def thin_metrics(
+        self, now: datetime, raw: timedelta = timedelta(days=7), hourly: timedelta = timedelta(days=90)
+    ) -> int:
         """Every change for 7 days, then the last of each hour for 90, then the last of each day; how many rows went."""
         sql = """
             DELETE FROM metric_values WHERE tick < ? AND tick >= ? AND EXISTS (
                 SELECT 1 FROM metric_values later WHERE later.series = metric_values.series
                 AND later.tick > metric_values.tick AND later.tick < (metric_values.tick / ? + 1) * ?)"""
-        week, quarter = tick_id(now - timedelta(days=7)), tick_id(now - timedelta(days=90))
+        week, quarter = tick_id(now - raw), tick_id(now - hourly)
         with self.transaction():
             return self.write(sql, (week, quarter, _HOUR_MS, _HOUR_MS)) + self.write(
                 sql, (quarter, 0, _DAY_MS, _DAY_MS)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -44,6 +44,8 @@ from monitor.world import World
 #: how much of the known past a first start lives through, so that ``for`` is not served from zero
 WARM_UP_DAYS = 30
 FETCH_LIMIT_S = 30.0
+#: how far back a rule may look at live prices; recorded series are there in whole
+HISTORY = timedelta(days=400)
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,21 @@ def judge(
         for address, body in report.raw:
             memory.live.keep_raw(report.feed, now, address, body)
     if live or memory.live.has_live_observation():
+        _thin_daily(world, memory.live, now)
         result = _evaluate(world, memory.live, observations, reports, now, recorded=None)
         told = [f"{series} is withheld: {why}" for series, why in withheld.items()]
         return replace(result, problems=(*result.problems, *told))
     close = newest_close(world, now)
     return _evaluate(world, memory.recorded(now), observations, reports, close, recorded=day_of(close))
+
+
+def _thin_daily(world: World, store: Store, now: datetime) -> None:
+    """Once a day, give back the room of what is finer than the configuration keeps."""
+    today = now.date().isoformat()
+    if store.meta("thinned") != today:
+        keep = world.config.retention
+        store.thin(now, timedelta(seconds=keep.raw), timedelta(seconds=keep.hourly))
+        store.set_meta("thinned", today)
 
 
 def look(world: World, at: datetime) -> TickResult:
@@ -144,7 +156,8 @@ def _evaluate(
     recorded: date | None,
 ) -> TickResult:
     started = time.perf_counter()
-    seen = [*world.recorded, *mark_observations(world.book), *observations, *store.observations(at)]
+    stored = store.observations(at, at - HISTORY)
+    seen = [*world.recorded, *mark_observations(world.book), *observations, *stored]
     run = Run(world, store, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
     last = store.last_tick()
     # Recorded time stands still, so an edit is judged over the whole known past again; live time goes on.
@@ -152,26 +165,14 @@ def _evaluate(
     states = run.warm_up(at) if fresh else store.load_states()
     moment = run.moment(at)
     states, events = run.decide(moment, states, None if fresh else last)
-    first_look = fresh and recorded is None
     if fresh:
         # what began during the warm-up and still stands is news now: recorded as single messages, live as one
         standing = [event for event in run.past_events if alerts.active(states.get(_key(event), AlertState("", "")))]
         events = [*standing, *events]
-    plan = (
-        routing.first_look(states, world.routes, world.rules, at)
-        if first_look
-        else routing.route(
-            events,
-            states,
-            world.routes,
-            world.rules,
-            at,
-            told=store.told(),
-            waiting=store.waiting(),
-            overlays=store.overlays(at),
-            recorded=recorded is not None,
-        )
-    )
+    if fresh and recorded is None:
+        plan = routing.first_look(states, world.routes, world.rules, at)
+    else:
+        plan = _plan(world, store, events, states, at, recorded)
     desk = run.desk(moment)
     written = [run.write(group, desk, states, events) for group in plan.groups]
     duration_s = time.perf_counter() - started
@@ -198,6 +199,28 @@ def _evaluate(
         tuple(written),
         tuple(problems),
         duration_s,
+    )
+
+
+def _plan(
+    world: World,
+    store: Store,
+    events: Sequence[Event],
+    states: Mapping[alerts.Key, AlertState],
+    at: datetime,
+    recorded: date | None,
+) -> routing.Plan:
+    """Who hears of what, given what was said before and what people acknowledged or silenced."""
+    return routing.route(
+        events,
+        states,
+        world.routes,
+        world.rules,
+        at,
+        told=store.told(),
+        waiting=store.waiting(),
+        overlays=store.overlays(at),
+        recorded=recorded is not None,
     )
 
 

@@ -17,6 +17,7 @@ PURE = (
     *("stress/*.py", "metrics*.py", "functions.py", "expr*.py", "values.py", "scope.py", "rules.py", "scoring.py"),
     *("alerts.py", "states.py", "routing.py", "routes.py", "messages.py", "context.py", "briefing.py", "markup.py"),
     *("redact.py", "chat/pacing.py", "conditions.py", "smells.py", "explaining.py", "promrules.py", "rulepages.py"),
+    *("standing.py", "replay_compare.py"),
 )
 #: modules that reach the world: clock, files, network, log, other processes
 WORLD = {

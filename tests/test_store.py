@@ -583,6 +583,21 @@ def test_thinning_keeps_the_end_of_every_hour_and_day(store: Store) -> None:
     assert store.thin(T0) == 0
 
 
+def test_thinning_keeps_the_last_price_of_every_hour_and_day(store: Store) -> None:
+    """Live prices get coarser with age like metrics do; recorded ones and other sources are not touched."""
+    for days in (2, 20, 200):
+        for quarter in range(8):
+            at = (T0 - timedelta(days=days)).replace(hour=10, minute=0) + timedelta(minutes=15 * quarter)
+            for source, basis in (("A", "live"), ("B", "live"), ("C", "assumed")):
+                store.keep([Observation("btc_usd", 1000.0 + quarter, "usd", at, at, source, known_basis=basis)])
+    store.thin(T0)
+    left = [(seen.source, (T0 - seen.observed_at).days, seen.value) for seen in store.observations(T0)]
+    assert [value for source, days, value in left if source == "A" and days < 7] == [1000.0 + q for q in range(8)]
+    assert [value for source, days, value in left if source == "B" and 7 < days < 90] == [1003.0, 1007.0]
+    assert [value for source, days, value in left if source == "A" and days > 90] == [1007.0]
+    assert sum(source == "C" for source, _, _ in left) == 24
+
+
 # ---------------------------------------------------------------- messages
 def test_due_is_worst_first_and_keeps_each_destinations_order(store: Store) -> None:
     """Critical before warning before info; within one destination in the order made."""
