@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from monitor.briefing import day_of
 from monitor.commands import Reply, Services, command
 from monitor.markup import clean
 from monitor.model import CanaryError, Severity
@@ -60,7 +61,7 @@ def alerts(services: Services, words: Sequence[str]) -> Reply:
     count = sum(alert.stands for alert in found.alerts)
     title = f"{count} alert{' stands' if count == 1 else 's stand'} as of {found.at:%Y-%m-%d %H:%M} UTC"
     notes = [Cell(_others(found), "dim")] if not words and _others(found) else []
-    banner = f" RECORDED {found.at:%Y-%m-%d}: judged on recorded prices, not today's " if found.recorded else ""
+    banner = f" RECORDED {day_of(found.at)}: judged on recorded prices, not today's " if found.recorded else ""
     data = {
         "at": found.at.isoformat(),
         "recorded": found.recorded,
