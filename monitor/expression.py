@@ -92,8 +92,10 @@ class Expression:
         n, condition = scope.size(self.level), self.run(scope)
         # true is 1 and false is 0; what is neither loses one
         true, false = condition.true.view(np.int8), condition.false.view(np.int8)
-        neither = (~(condition.true | condition.false)).view(np.int8)
-        truth, opposite = true - neither, false - neither
+        # true and false never hold together: less one, their sum is 0 where either does and -1 where neither
+        decided = true + false
+        decided -= 1
+        truth, opposite = true + decided, false + decided
         if truth.size != n:
             truth, opposite = np.repeat(truth, n), np.repeat(opposite, n)
         values = {name: scope.seen(name, self.level) for name in self.own_names}
