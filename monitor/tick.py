@@ -260,6 +260,11 @@ class Run:
     def moment(self, at: datetime, scenarios: Sequence[Scenario] | None = None, costly: bool = True) -> Moment:
         """Know, stress and judge at one moment, under all scenarios or those given, with or without simulated paths."""
         book = as_known(self.world.book, at)
+        numbers = self._numbers(book, at, self.world.scenarios if scenarios is None else scenarios, costly)
+        return Moment(at, book, numbers, tuple(rules.match(self.world.compiled, numbers)))
+
+    def _numbers(self, book: KnownBook, at: datetime, scenarios: Sequence[Scenario], costly: bool) -> Numbers:
+        """A book, as it was known at some time, at the prices of a moment."""
         ids = tuple(sorted(borrower.id for borrower in book.borrowers))
         prices = self.tape.history(at, ids)
 
@@ -267,10 +272,13 @@ class Run:
             return prices.get(name) or fact_steps(book, name, ids) or self._stored(name, numbers)
 
         quotes = self.tape.quotes(at)
-        chosen = self.world.scenarios if scenarios is None else scenarios
-        numbers = metrics.compute(book, quotes, chosen, history, at, costly)
-        numbers = replace(numbers, recorded=self.recorded is not None)
-        return Moment(at, book, numbers, tuple(rules.match(self.world.compiled, numbers)))
+        numbers = metrics.compute(book, quotes, scenarios, history, at, costly)
+        return replace(numbers, recorded=self.recorded is not None)
+
+    def _asked(self) -> list[Scenario]:
+        """The scenarios a rule names; nobody reads the columns of the others when no table is shown."""
+        texts = " ".join(f"{rule.expr} {rule.clear}" for rule in self.world.rules)
+        return [scenario for scenario in self.world.scenarios if f'"{scenario.name}"' in texts]
 
     def _stored(self, name: str, numbers: Numbers) -> StepTable | None:
         column = numbers.columns.get(name)
@@ -280,10 +288,7 @@ class Run:
         """Live through the known past day by day without a word; what still stands afterwards is announced once."""
         states: dict[alerts.Key, AlertState] = {}
         self.past_events = []
-        # nobody reads the scenario columns of those days, so only the ones a rule asks for are worked out
-        asked = [
-            s for s in self.world.scenarios if any(f'"{s.name}"' in f"{r.expr} {r.clear}" for r in self.world.rules)
-        ]
+        asked = self._asked()
         for days in range(WARM_UP_DAYS, 0, -1):
             moment = self.moment(at - timedelta(days=days), asked, costly=False)
             states, events = self.decide(moment, states, None)
@@ -309,9 +314,33 @@ class Run:
             downtime_s=alerts.downtime(moment.at, last_at, every_s),
         )
         self.before = moment
-        edited = self._edited(last)
+        return new_states, self._with_causes(events, before, moment, self._edited(last))
+
+    def _with_causes(
+        self, events: Sequence[Event], before: KnownBook | None, moment: Moment, edited: str
+    ) -> list[Event]:
+        """Say which figures changed an answer: those of a borrower whose earlier figures, at today's prices, would have
+        answered otherwise. A wait that was served has no such cause. An edit of the files is said as what it is: what
+        stood there before is gone, so nothing more can be known about it.
+        """
         changes = book_changes(before, moment.book) if before else {}
-        return new_states, [_because(event, changes, edited) for event in events]
+        touched = {
+            event.id for event in events if not _by_time(event) and routing.borrower_of(event.subject) in changes
+        }
+        answered_otherwise: set[alerts.Key] = set()
+        if before is not None and touched:
+            old = rules.match(self.world.compiled, self._numbers(before, moment.at, self._asked(), costly=False))
+            for compiled, was, now in zip(self.world.compiled, old, moment.matches, strict=True):
+                if not any(metrics.METRICS[name].costly for name in compiled.expression.names):
+                    differs = enumerate((was.truth != now.truth) | (was.cleared != now.cleared))
+                    answered_otherwise |= {(was.rule.id, was.subjects[i]) for i, changed in differs if changed}
+        told = []
+        for event in events:
+            reason = "" if _by_time(event) else edited
+            if event.id in touched and _key(event) in answered_otherwise:
+                reason = changes[routing.borrower_of(event.subject)]
+            told.append(replace(event, because=reason) if reason else event)
+        return told
 
     def _edited(self, last: TickRow | None) -> str:
         if last is None or not self.inputs_changed(last):
@@ -401,10 +430,9 @@ class Run:
         return previous
 
 
-def _because(event: Event, changes: dict[str, str], edited: str) -> Event:
-    """Say that the book, the assumptions, the rules or the version changed where that is what changed the answer."""
-    reason = edited or changes.get(routing.borrower_of(event.subject), "")
-    return replace(event, because=reason) if reason and not event.because else event
+def _by_time(event: Event) -> bool:
+    """Whether only a wait was served: no answer changed."""
+    return (event.kind, event.before) in (("fired", "pending"), ("resolved", "recovering"))
 
 
 def mark_observations(book: Book) -> list[Observation]:

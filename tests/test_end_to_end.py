@@ -268,3 +268,13 @@ def test_an_edit_of_the_book_says_so(tmp_path: Path, venue: Loopback) -> None:
     assert changed
     assert all("book" in event.because for event in changed)
     memory.close()
+
+
+def test_a_filing_is_named_only_where_it_changed_the_answer(starter: World) -> None:
+    """CoreWeave's June filing ends what stood on its March figures and says so; a served wait names no cause."""
+    result = look(starter, end_of_day(date(2026, 8, 12)))
+    today = [event for event in result.events if event.at == result.eval_at]
+    told = {(event.rule, event.subject): event.because for event in today if event.because}
+    assert "debt_usd 24.86bn -> 35.55bn (Form 10-Q" in told["LockedBoxTight", "coreweave"]
+    assert all("2026-08-12" in because for because in told.values())
+    assert not any(event.because for event in result.events if (event.kind, event.before) == ("fired", "pending"))
