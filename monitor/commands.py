@@ -272,7 +272,7 @@ def book(services: Services, words: Sequence[str]) -> Reply:
     whole = services.book()
     known = {borrower.id: borrower for borrower in as_known(whole, services.now).borrowers}
     if words:
-        return _one_borrower(known[_one_of(words[0], tuple(known), "borrower")], services.now)
+        return borrower_reply(known[_one_of(words[0], tuple(known), "borrower")], services.now)
     heads = (
         Head("id"),
         Head("borrower", expendable=1),
@@ -365,7 +365,8 @@ class _Sources:
         return Table("sources", notes=tuple(Cell(f"[{number}] {text}", "dim") for text, number in self.seen.items()))
 
 
-def _one_borrower(borrower: KnownBorrower, now: datetime) -> Reply:
+def borrower_reply(borrower: KnownBorrower, now: datetime) -> Reply:
+    """Every figure of one borrower with its dates and source."""
     who, sources = borrower.borrower, _Sources()
     notes = [Cell(f"missing: {text}", "warning") for text in who.missing]
     notes += [Cell(f"{event.happened} {event.kind.replace('_', ' ')}: {event.source}") for event in borrower.events]

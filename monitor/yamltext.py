@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 
 from monitor.model import CanaryError, InputError, Problem
 from monitor.units import parse_duration_s, parse_quantity
@@ -256,7 +256,9 @@ def _duration(value: Any) -> Any:
 #: a number that may be written with a unit (``1.5bn``, ``25%``, ``300bp``); always finite
 Quantity = Annotated[float, BeforeValidator(_quantity)]
 #: seconds, written as ``15m``, ``4h``, ``7d`` or ``0``
-Duration = Annotated[float, BeforeValidator(_duration)]
+Duration = Annotated[
+    float, BeforeValidator(_duration), WithJsonSchema({"type": ["string", "number"], "format": "span"})
+]
 
 
 class Strict(BaseModel):
