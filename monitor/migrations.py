@@ -187,8 +187,50 @@ CREATE TABLE notices (message_id TEXT PRIMARY KEY, at TEXT NOT NULL, snapshot TE
 # a message's age counts by the clock of delivery, which is not that of the evaluation that made it
 _WAITS = "ALTER TABLE outbox ADD COLUMN waits_since TEXT;"
 
+# ids of chats and people stand here only when the config allows them: of strangers nothing is kept
+_CHAT = """
+CREATE TABLE callbacks (
+    id TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    until TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    version TEXT NOT NULL,
+    user INTEGER,
+    used_at TEXT,
+    used_by TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE INDEX callbacks_at ON callbacks (at);
+
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    chat TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    "before" TEXT NOT NULL,
+    "after" TEXT NOT NULL,
+    undone TEXT
+);
+
+CREATE TABLE moved_chats (old TEXT PRIMARY KEY, new TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+# what repeats a message, and what was ever said of a borrower, is looked up for every message that is sent
+_REPEATS = """
+CREATE INDEX outbox_repeats ON outbox (repeat_of) WHERE repeat_of IS NOT NULL;
+CREATE INDEX events_subject ON events (subject);
+"""
+
 #: (number, name, statements separated by ";")
-MIGRATIONS: tuple[tuple[int, str, str], ...] = ((1, "first", _FIRST), (2, "waits since", _WAITS))
+MIGRATIONS: tuple[tuple[int, str, str], ...] = (
+    (1, "first", _FIRST),
+    (2, "waits since", _WAITS),
+    (3, "chat", _CHAT),
+    (4, "repeats", _REPEATS),
+)
 
 
 def newest() -> int:
