@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 class Answer:
     """One scripted answer. ``hang``: accept the request and say nothing until the server closes. ``drop``: hang up.
 
-    ``declared``: the Content-Length to claim, when it should differ from the truth (a cut-off answer).
+    ``declared``: the Content-Length to claim, when it should differ from the truth (a cut-off answer). ``delay_s``: how
+    long a slow server takes to answer.
     """
 
     status: int = 200
@@ -31,6 +32,7 @@ class Answer:
     hang: bool = False
     drop: bool = False
     declared: int | None = None
+    delay_s: float = 0.0
 
     @staticmethod
     def json(value: object, status: int = 200, **headers: str) -> Answer:
@@ -117,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         owner = self.server.owner
         answer = owner._take(Request(self.command, parts.path, parts.query, dict(self.headers.items()), body))
-        if answer.hang:
-            owner._closing.wait(30)
+        if answer.hang or answer.delay_s:
+            owner._closing.wait(30 if answer.hang else answer.delay_s)
         if answer.hang or answer.drop:
             self.close_connection = True
             return

@@ -6,13 +6,19 @@ leaves the field with the value out. Rows are (moment, value in the source's own
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from loopback import Answer, Loopback
+
+from monitor.feeds import Company, Feed, FeedSettings, discover
+from monitor.feeds.gpu_catalogue import PROVIDERS
+from monitor.feeds.skypilot import CLOUDS, ROOT
 
 NOW = datetime(2026, 8, 14, 12, tzinfo=UTC)
 Rows = Sequence[tuple[datetime, float]]
@@ -203,6 +209,128 @@ def azure(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = Fals
     server.on("/api/retail/prices", raw(fields({"Items": items, "NextPageLink": None, "Count": len(items)}, reorder)))
 
 
+TOKENS = 1_000_000
+
+
+def openrouter(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    price = rows[-1][1] / TOKENS
+    models = [
+        fields(
+            {
+                "id": f"maker-{i}/model-{i}.1",
+                "canonical_slug": f"maker-{i}/model-{i}.1-2026",
+                "created": 1_760_000_000,
+                "context_length": 131_072,
+                "architecture": {"modality": "text->text", "tokenizer": "Other"},
+                "pricing": fields(
+                    {"prompt": f"{price:.12f}", "completion": f"{4 * price:.12f}", "request": "0"}, reorder
+                ),
+            },
+            reorder,
+            "pricing" if drop else "",
+        )
+        for i in range(5)
+    ]
+    free = {"id": "maker-0/model-0.1:free", "pricing": {"prompt": "0", "completion": "0"}}
+    router = {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}}
+    server.on("/api/v1/models", raw({"data": [*models, free, router]}))
+
+
+def skypilot(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    price = rows[-1][1]
+    names = ["InstanceType", "AcceleratorName", "AcceleratorCount", "GpuInfo", "Price", "SpotPrice", "Region"]
+    lines = []
+    for model, memory, factor in (("H100", 81920, 1.0), ("H200", 144384, 1.2)):
+        info = f"\"{{'Gpus': [{{'Name': '{model}', 'MemoryInfo': {{'SizeInMiB': {memory}}}}}]}}\""
+        lines.append([f"8x-{model}-sxm", model, "8", info, f"{8 * price * factor}", "0.0", "us"])
+    kept = [name for name in names if not (drop and name == "Price")]
+    kept = list(reversed(kept)) if reorder else kept
+    text = "\n".join(",".join(line[names.index(name)] for name in kept) for line in [names, *lines]) + "\n"
+    for cloud in CLOUDS:
+        server.on(f"/{ROOT}/{cloud}/vms.csv", Answer(200, text.encode(), {"Content-Type": "text/plain"}))
+
+
+def luxor(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    at, value = rows[-1]
+    said = {"priceBTC": value / 62_100, "priceUSD": value, "timestamp": f"{at:%Y-%m-%dT%H:%M:%S}Z"}
+    server.on("/v1/hashrateindex/hashprice/current", raw({"data": fields(said, reorder, "priceUSD" if drop else "")}))
+
+
+def coingecko(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    at, value = rows[-1]
+    coin = fields({"usd": value, "last_updated_at": int(at.timestamp())}, reorder, "usd" if drop else "")
+    server.on("/api/v3/simple/price", raw(fields({"bitcoin": coin, "ethereum": coin}, reorder)))
+
+
+def coinbase(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    at, value = rows[-1]
+    said = {"ask": "1", "price": str(value), "size": "0.01", "time": f"{at:%Y-%m-%dT%H:%M:%S.%f}Z", "volume": "81.4"}
+    for product in ("BTC-USD", "ETH-USD"):
+        server.on(f"/products/{product}/ticker", raw(fields(said, reorder, "price" if drop else "")))
+
+
+def kraken(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    price = str(rows[-1][1])
+    pair = fields({"a": [price, "1", "1.000"], "c": [price, "0.5"], "o": price}, reorder, "c" if drop else "")
+    result = fields({"XXBTZUSD": pair, "XETHZUSD": pair}, reorder)
+    server.on("/0/public/Ticker", raw(fields({"error": [], "result": result}, reorder)))
+
+
+def mempool(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    value = rows[-1][1]
+    page = {"hashrates": [], "difficulty": [], "currentHashrate": 1_050_000_000_000_000_000_000}
+    page |= {} if drop else {"currentDifficulty": value}
+    reward = value / 150e12 * 45_700_000_000
+    stats = {"startBlock": 961857, "endBlock": 962000, "totalReward": f"{reward}", "totalFee": "700000000"}
+    server.on("/api/v1/mining/hashrate/3d", raw(fields(page, reorder)))
+    server.on("/api/v1/mining/reward-stats/144", raw(fields(stats, reorder, "totalReward" if drop else "")))
+
+
+def gpu_catalogue(server: Loopback, rows: Rows, reorder: bool = False, drop: bool = False) -> None:
+    names = ["instance_name", "price", "gpu_count", "gpu_name", "gpu_memory", "spot"]
+    row = dict(zip(names, ["h100-x8", str(8 * rows[-1][1]), "8", "H100", "80", "False"], strict=True))
+    kept = [name for name in names if not (drop and name == "price")]
+    kept = list(reversed(kept)) if reorder else kept
+    text = f"{','.join(kept)}\n{','.join(row[name] for name in kept)}\n"
+    for provider in PROVIDERS[:4]:
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{provider}.csv", text)
+        server.on(f"/v3/{provider}/version", Answer(200, b"20260814-12\n"))
+        server.on(f"/v3/{provider}/20260814-12/catalog.zip", Answer(200, memory.getvalue()))
+
+
+def submissions(*filings: dict[str, str]) -> dict[str, Any]:
+    """A company's list of filings, stored by columns; fields left out are those of a quarterly report."""
+    usual = {
+        "form": "10-Q",
+        "filingDate": "2026-08-06",
+        "reportDate": "2026-06-30",
+        "items": "",
+        "primaryDocument": "a.htm",
+    }
+    usual |= {"accessionNumber": "0000000001-26-000001", "acceptanceDateTime": "2026-08-06T20:05:12.000Z"}
+    names = ("accessionNumber", "filingDate", "reportDate", "acceptanceDateTime", "form", "items", "primaryDocument")
+    recent = {name: [(usual | filing)[name] for filing in filings] for name in names}
+    return {"cik": "1", "name": "ACME CORP", "filings": {"recent": recent, "files": []}}
+
+
+#: a borrower as the SEC knows it, and where it is asked
+COMPANIES = (Company("acme", "ACME", 1),)
+SUBMISSIONS = "/submissions/CIK0000000001.json"
+
+
+def edgar_ok(server: Loopback) -> None:
+    """One non-reliance and one late report."""
+    bad = {"form": "8-K", "items": "4.02,9.01", "filingDate": "2026-08-03", "reportDate": "2026-08-01"}
+    late = {
+        "form": "NT 10-Q",
+        "accessionNumber": "0000000001-26-000002",
+        "acceptanceDateTime": "2026-08-11T21:00:00.000Z",
+    }
+    server.on(SUBMISSIONS, raw(submissions(bad | {"acceptanceDateTime": "2026-08-03T20:00:00.000Z"}, late)))
+
+
 MINUTE = NOW.replace(second=0) - timedelta(minutes=1)
 HOURLY = NOW - timedelta(minutes=30)
 
@@ -279,6 +407,45 @@ SOURCES: dict[str, Source] = {
             for market, price in (("on_demand", 12.0), ("spot", 6.0))
         },
     ),
+    "openrouter": Source(
+        openrouter,
+        ("/api/v1/models",),
+        [(NOW, 1.5)],
+        {
+            f"maker-{i}/model-{i}.1/on_demand/list/{side}/1": price
+            for i in range(5)
+            for side, price in (("input", 1.5), ("output", 6.0))
+        },
+    ),
+    "skypilot": Source(
+        skypilot,
+        tuple(f"/{ROOT}/{cloud}/vms.csv" for cloud in CLOUDS),
+        [(NOW, 3.0)],
+        {f"{c}/{m}/on_demand/list/any/8": p for c in CLOUDS for m, p in (("h100", 3.0), ("h200", 3.6))},
+    ),
+    "luxor": Source(luxor, ("/v1/hashrateindex/hashprice/current",), [(NOW, 41.5)], {"hashprice_usd_ph_day": 41.5}),
+    "coingecko": Source(
+        coingecko, ("/api/v3/simple/price",), [(NOW, 62_100.0)], {"btc_usd": 62_100.0, "eth_usd": 62_100.0}
+    ),
+    "coinbase": Source(
+        coinbase,
+        ("/products/BTC-USD/ticker", "/products/ETH-USD/ticker"),
+        [(NOW, 62_100.0)],
+        {"btc_usd": 62_100.0, "eth_usd": 62_100.0},
+    ),
+    "kraken": Source(kraken, ("/0/public/Ticker",), [(NOW, 62_100.0)], {"btc_usd": 62_100.0, "eth_usd": 62_100.0}),
+    "mempool": Source(
+        mempool,
+        ("/api/v1/mining/hashrate/3d", "/api/v1/mining/reward-stats/144"),
+        [(NOW, 150e12)],
+        {"difficulty": 150e12, "block_reward_btc": 457 / 144},
+    ),
+    "gpu_catalogue": Source(
+        gpu_catalogue,
+        tuple(f"/v3/{provider}/version" for provider in PROVIDERS[:4]),
+        [(NOW, 2.5)],
+        {"rent_h100_list_usd": 2.5},
+    ),
 }
 
 
@@ -288,5 +455,18 @@ def good(name: str) -> Callable[[Loopback], None]:
 
 
 #: for tests over all sources: name -> what scripts its good answer, name -> its paths
-GOOD = {name: good(name) for name in SOURCES}
-PATHS = {name: list(source.paths) for name, source in SOURCES.items()}
+GOOD = {name: good(name) for name in SOURCES} | {"edgar": edgar_ok}
+PATHS = {name: list(source.paths) for name, source in SOURCES.items()} | {"edgar": [SUBMISSIONS]}
+
+
+def settings(url: str | None = None, **more: Any) -> FeedSettings:
+    """What switches every source on: its address, a key, a contact and a company."""
+    return FeedSettings(base_url=url, key="secret-key", contact="desk@example.org", companies=COMPANIES, **more)
+
+
+#: every source that this folder's packages allow, whatever it takes to switch it on
+FEEDS = [
+    feed
+    for feed in discover({one.name: FeedSettings() if one.name == "file" else settings() for one in discover()})
+    if isinstance(feed, Feed)
+]

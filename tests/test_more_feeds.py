@@ -13,16 +13,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import stamina
 from loopback import Answer, Loopback
-from more_answers import GOOD, NOW, SOURCES, Rows, azure_row, fields, raw, tether
+from more_answers import FEEDS, GOOD, NOW, PATHS, SOURCES, Rows, azure_row, fields, raw, settings, tether
 
-from monitor.feeds import Feed, FeedSettings, discover, fetch_all
+from monitor.feeds import Feed, fetch_all
 from monitor.feeds.http import Client, new_http
 from monitor.index import offer_of, rental_index
 from monitor.model import FeedReport, Observation
 from monitor.series import SERIES, fault
 
-CLASSES = {feed.name: type(feed) for feed in discover() if isinstance(feed, Feed)}
+CLASSES = {feed.name: type(feed) for feed in FEEDS}
 NAMES = sorted(SOURCES)
+#: every source with a captured answer; filings have no values to scale and are tested further in test_filings.py
+EVERY = sorted(GOOD)
 DATED = [name for name in NAMES if SOURCES[name].before is not None]
 WITH_HISTORY = ["blockchain_com", "deribit", "fred", "nyfed", "ornn"]
 
@@ -49,7 +51,7 @@ def class_of(name: str) -> type[Feed]:
 
 def ask(name: str, url: str, limit_s: float | None = None) -> tuple[dict[str, float], FeedReport]:
     """(what it says, its report), through the same door the tick uses; raw offers by their subject."""
-    feed = class_of(name)(FeedSettings(base_url=url, time_limit_s=limit_s))
+    feed = class_of(name)(settings(url, time_limit_s=limit_s))
     observations, (report,) = asyncio.run(fetch_all([feed], NOW, 5.0))
     return {key(name, o): o.value for o in observations}, report
 
@@ -78,7 +80,7 @@ def refused(name: str, found: dict[str, float], report: FeedReport) -> None:
 def test_a_good_answer_is_read_with_its_units_and_times(name: str, server: Loopback) -> None:
     """The values are those of the source in our units; none is younger than now; the report agrees."""
     GOOD[name](server)
-    feed = class_of(name)(FeedSettings(base_url=server.url))
+    feed = class_of(name)(settings(server.url))
     observations, (report,) = asyncio.run(fetch_all([feed], NOW, 5.0))
     assert {key(name, o): o.value for o in observations} == pytest.approx(SOURCES[name].expect)
     assert report.ok
@@ -117,10 +119,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_whatever_comes_instead_is_a_reason_and_no_number(name: str, bad: str, server: Loopback) -> None:
     """Every refusal, outage and stray answer ends in no observation and a reason; a ban is not asked about again."""
-    for path in SOURCES[name].paths:
+    for path in PATHS[name]:
         server.on(path, BAD[bad])
     found, report = ask(name, server.url)
     refused(name, found, report)
@@ -141,7 +143,8 @@ def test_a_good_answer_cut_in_half_says_nothing_false(name: str, server: Loopbac
         for path in source.paths:
             server.on(path, Answer(200, part))
         found, _ = ask(name, server.url)
-        assert found == {} or found == pytest.approx(source.before or {})
+        true = [source.expect, source.before or {}]
+        assert any(all(value == pytest.approx(said.get(key)) for key, value in found.items()) for said in true)
 
 
 @pytest.mark.parametrize("first", [Answer(503), Answer(429, b"", {"Retry-After": "1"}), Answer(drop=True)])
@@ -156,10 +159,10 @@ def test_a_passing_refusal_is_asked_again(name: str, first: Answer, server: Loop
     assert found == pytest.approx(SOURCES[name].expect)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_source_that_hangs_is_given_up(name: str, server: Loopback) -> None:
     """Its time limit ends the wait, with a reason."""
-    for path in SOURCES[name].paths:
+    for path in PATHS[name]:
         server.on(path, Answer(hang=True))
     found, report = ask(name, server.url, limit_s=0.2)
     refused(name, found, report)
@@ -204,7 +207,7 @@ def dripping() -> Iterator[str]:
         thread.join(timeout=5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_source_that_drips_is_given_up(name: str, dripping: str) -> None:
     """A byte every now and then keeps no fetch alive beyond its limit."""
     found, report = ask(name, dripping, limit_s=0.2)
@@ -231,12 +234,19 @@ WORTHLESS = {
 }
 
 
+#: what a factor makes of a value that has been, or will be, seen: only the jump limit can tell
+POSSIBLE = {
+    ("nyfed", 1e-6): "a rate of nought has been seen",
+    ("mempool", 100.0): "difficulty grew a hundredfold in a few years",
+}
+
+
 @pytest.mark.parametrize("factor", WORTHLESS.values(), ids=WORTHLESS)
 @pytest.mark.parametrize("name", NAMES)
 def test_values_that_cannot_be_are_not_said(name: str, factor: float, server: Loopback) -> None:
     """Negative, absurd, not a number, cents for dollars or percent for fractions: no observation and a reason."""
-    if name == "nyfed" and factor == 1e-6:
-        pytest.skip("a rate of nought has been seen")
+    if (name, factor) in POSSIBLE:
+        pytest.skip(POSSIBLE[name, factor])
     write(name, server, scaled(SOURCES[name].rows, factor))
     refused(name, *ask(name, server.url))
 
@@ -294,7 +304,7 @@ def test_the_future_is_left_out(name: str, server: Loopback) -> None:
 def test_an_old_value_carries_its_age(name: str, server: Loopback) -> None:
     """What a source last said a month ago is dated a month ago, not now."""
     write(name, server, shifted(SOURCES[name].rows, timedelta(days=-30)))
-    feed = class_of(name)(FeedSettings(base_url=server.url))
+    feed = class_of(name)(settings(server.url))
     observations, _ = asyncio.run(fetch_all([feed], NOW, 5.0))
     assert observations
     assert all(NOW - o.observed_at > timedelta(days=28) for o in observations)
@@ -305,7 +315,7 @@ def history(name: str, server: Loopback) -> list[Observation]:
     """What a source says about its past."""
 
     async def run() -> list[Observation]:
-        feed = class_of(name)(FeedSettings(base_url=server.url))
+        feed = class_of(name)(settings(server.url))
         async with new_http() as http:
             found: list[Observation] = await feed.history(Client(http, feed.origins, NOW, 5.0), NOW)  # type: ignore[attr-defined]
             return found
@@ -524,7 +534,7 @@ def test_raw_offers_of_three_sources_make_a_thin_index(server: Loopback) -> None
     offers = []
     for name in ("vast", "runpod", "azure"):
         GOOD[name](server)
-        feed = class_of(name)(FeedSettings(base_url=server.url))
+        feed = class_of(name)(settings(server.url))
         observations, _ = asyncio.run(fetch_all([feed], NOW, 5.0))
         found = [offer_of(observation) for observation in observations]
         assert None not in found

@@ -12,12 +12,12 @@ import inspect
 import pkgutil
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from httpx import AsyncClient
 
@@ -25,12 +25,16 @@ from monitor.feeds.http import Client, clean, new_http, origin
 from monitor.model import FeedError, FeedReport, Observation
 from monitor.series import SERIES, SeriesSpec, fault, max_age_s
 
+SHORTEST_REST_S, LONGEST_REST_S = 120.0, 6 * 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
     """What a configuration may say about a source.
 
-    ``base_url`` replaces its host; ``folder`` is where a desk drops its own CSV files (the file source reads it).
+    ``base_url`` replaces its host; ``folder`` is where a desk drops its own CSV files (the file source reads it);
+    ``key`` is the secret some sources ask for, or ``key_trouble`` why it cannot be had; ``contact`` is the address
+    others want to know you by; ``companies`` are the borrowers of the book, for sources that speak of companies.
     """
 
     enabled: bool = True
@@ -38,6 +42,19 @@ class FeedSettings:
     time_limit_s: float | None = None
     max_age_s: float | None = None
     folder: Path | None = None
+    key: str | None = field(default=None, repr=False)
+    key_trouble: str = ""
+    contact: str | None = None
+    companies: tuple[Company, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A borrower as an exchange or a regulator knows it: its id in the book, its ticker, its number at the SEC."""
+
+    id: str
+    ticker: str | None = None
+    cik: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +74,44 @@ class Feed:
     series: ClassVar[tuple[str, ...]]
     #: the only hosts it speaks to
     hosts: ClassVar[tuple[str, ...]] = ()
+    #: what it gives and how it is kept polite, for the table of sources
+    what: ClassVar[str] = ""
+    limits: ClassVar[str] = ""
+    #: it is not asked again before this much time has passed; what it said last still stands
+    every: ClassVar[timedelta] = timedelta(0)
+    #: the least time between two requests, in seconds, and how many may be under way at once
+    pace_s: ClassVar[float] = 0.0
+    parallel: ClassVar[int] = 4
+    #: "required": off without a key of your own; "optional": better with one
+    needs_key: ClassVar[Literal["", "optional", "required"]] = ""
+    #: off until the configuration names an address the source can reach you at
+    needs_contact: ClassVar[bool] = False
+    #: a package it needs that is not part of the core, and the extra that brings it
+    needs_package: ClassVar[tuple[str, str] | None] = None
+    #: why it is off unless the configuration names it
+    off_unless_named: ClassVar[str] = ""
+    #: nothing new is an answer too: no filing today is no failure
+    may_be_silent: ClassVar[bool] = False
+    #: its silence is told (SourceStale); not for sources that no alert may wait for
+    on_alert_path: ClassVar[bool] = True
     time_limit_s: ClassVar[float] = 15.0
     #: how long after the moment it describes a value is published; live prices are known when they are fetched
     lag: ClassVar[timedelta] = timedelta(0)
     known_basis: ClassVar[str] = "live"
+    #: the longest stretch of its past that one call of ``history`` may ask for; None: any
+    page: ClassVar[timedelta | None] = None
 
     def __init__(self, settings: FeedSettings | None = None):
         self.settings = settings = settings or FeedSettings()
         self.base_url = (settings.base_url or (f"https://{self.hosts[0]}" if self.hosts else "")).rstrip("/")
         self.limit_s = settings.time_limit_s or self.time_limit_s
+        #: answers the source may say have not changed: address -> (what to ask with, the answer)
+        self.kept: dict[str, tuple[dict[str, str], bytes]] = {}
+        #: after a refusal it is left alone until then
+        self.rest_until: datetime | None = None
+        self.refusals = 0
+        #: what it said when it was last asked, and when that was
+        self.said: tuple[datetime, list[Observation], FeedReport] | None = None
 
     @property
     def max_age_s(self) -> dict[str, float]:
@@ -79,8 +125,29 @@ class Feed:
             return (origin(self.base_url),)
         return tuple(f"https://{host}" for host in self.hosts)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its requests carry besides the usual: a key, a name. Sent to its own hosts only."""
+        return {}
+
+    def client(self, http: AsyncClient, now: datetime, limit_s: float) -> Client:
+        """The way to the network this source may use for one fetch."""
+        return Client(
+            http, self.origins, now, limit_s, headers=self.headers, kept=self.kept, pace_s=self.pace_s,
+            parallel=self.parallel,
+        )  # fmt: skip
+
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:
         """What the source says at ``now``; raises FeedError with the reason when it says nothing usable."""
+        raise NotImplementedError
+
+    async def history(
+        self, client: Client, now: datetime, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Observation]:
+        """What it said about its past, known by ``now``: from the value in force at ``since`` to ``until``.
+
+        Without them, as far as it goes back at once. Only sources that can tell their past write it.
+        """
         raise NotImplementedError
 
     def observation(self, series: str, value: float, observed_at: datetime, now: datetime, source: str) -> Observation:
@@ -108,9 +175,41 @@ def discover(settings: Mapping[str, FeedSettings] | None = None) -> list[Feed | 
         classes = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == full_name]
         for feed_class in (c for c in classes if issubclass(c, Feed)):
             own = chosen.get(feed_class.name, FeedSettings())
-            off = Off(feed_class.name, "switched off in the configuration", module.__file__ or "")
-            found.append(feed_class(own) if own.enabled else off)
+            why = _why_off(feed_class, own, feed_class.name in chosen)
+            found.append(Off(feed_class.name, why, module.__file__ or "") if why else feed_class(own))
     return found
+
+
+def classes() -> list[type[Feed]]:
+    """Every source class of this folder by file name, used or not; what cannot be imported is left out."""
+    found: list[type[Feed]] = []
+    for name in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        try:
+            module = import_module(f"{__name__}.{name}")
+        except ImportError:
+            continue  # discover() says why
+        members = (c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__)
+        found += [c for c in members if issubclass(c, Feed)]
+    return found
+
+
+def _why_off(feed_class: type[Feed], own: FeedSettings, named: bool) -> str:
+    """Why a source is not used and what would switch it on; empty when it is used."""
+    name = feed_class.name
+    if not own.enabled:
+        return "switched off in the configuration"
+    if feed_class.off_unless_named and not named:
+        return f"{feed_class.off_unless_named}; to use it: feeds: {{{name}: {{enabled: true}}}}"
+    if own.key_trouble:
+        return own.key_trouble
+    if feed_class.needs_key == "required" and not own.key:
+        return f"it needs a key of your own: feeds: {{{name}: {{key_env: NAME_OF_A_VARIABLE}}}}"
+    if feed_class.needs_contact and not own.contact:
+        return f"it wants to know whom to write to: feeds: {{{name}: {{contact: you@your.company}}}}"
+    if feed_class.needs_package and find_spec(feed_class.needs_package[0]) is None:
+        package, extra = feed_class.needs_package
+        return f"{package} is not installed: pip install 'compute-canary[{extra}]'"
+    return ""
 
 
 def series_specs(feeds: Iterable[Feed]) -> dict[str, SeriesSpec]:
@@ -167,16 +266,16 @@ async def _fetch_one(
     feed: Feed, http: AsyncClient, now: datetime, limit_s: float
 ) -> tuple[list[Observation], FeedReport]:
     """One source under its limit: its observations and its report, whatever happens."""
+    if (standing := _not_asked(feed, now)) is not None:
+        return standing
     started = time.perf_counter()
     observations: list[Observation] = []
-    notes: list[str] = []
-    raw: list[tuple[str, bytes]] = []
+    client = feed.client(http, now, limit_s)
+    notes = client.notes
     try:
         async with asyncio.timeout(limit_s):
-            client = Client(http, feed.origins, now, limit_s)
-            notes, raw = client.notes, client.raw
             observations = _believable(feed, await feed.fetch(client, now), client)
-        ok = bool(observations)
+        ok = bool(observations) or feed.may_be_silent
         notes = notes if ok or notes else ["it gave nothing"]
     except TimeoutError:
         ok, notes = False, [f"no complete answer within {limit_s:g} s", *notes]
@@ -186,7 +285,43 @@ async def _fetch_one(
         ok, notes = False, [f"a fault in the source's own code: {type(error).__name__}: {clean(str(error))}", *notes]
     newest = max((o.observed_at for o in observations), default=None)
     seconds = time.perf_counter() - started
-    return observations, FeedReport(feed.name, ok, "; ".join(notes), len(observations), seconds, newest, tuple(raw))
+    report = FeedReport(feed.name, ok, "; ".join(notes), len(observations), seconds, newest, tuple(client.raw))
+    _remember(feed, now, observations, report, client.refused)
+    return observations, report
+
+
+def _not_asked(feed: Feed, now: datetime) -> tuple[list[Observation], FeedReport] | None:
+    """What stands in for a fetch that is not due, or not wanted by the source; None when it is to be asked."""
+    if feed.said is not None and timedelta(0) <= now - feed.said[0] < feed.every:
+        return feed.said[1], feed.said[2]
+    if feed.rest_until is not None and now < feed.rest_until:
+        reason = f"it refused us and is left alone until {feed.rest_until:%Y-%m-%d %H:%M}Z"
+        return [], FeedReport(feed.name, False, reason, 0, 0.0)
+    return None
+
+
+def _remember(
+    feed: Feed, now: datetime, observations: list[Observation], report: FeedReport, refused: float | None
+) -> None:
+    """What the next fetch needs to know of this one."""
+    if report.ok:
+        feed.rest_until, feed.refusals = None, 0
+        # without the answers themselves: those are stored once
+        feed.said = (now, observations, replace(report, raw=()))
+    elif refused is not None:
+        feed.rest_until = now + _rest(refused, feed.refusals)
+        feed.refusals += 1
+
+
+def _rest(wait_s: float, refusals: int) -> timedelta:
+    """How long to leave alone a source that refused us: as long as it asks, else twice as long each time.
+
+    Never less than two minutes and never more than six hours: a mistaken header must not switch a source off for ever.
+
+    >>> [_rest(wait_s, n).total_seconds() for wait_s, n in ((0.0, 0), (0.0, 3), (3600.0, 0), (1e12, 0))]
+    [120.0, 960.0, 3600.0, 21600.0]
+    """
+    return timedelta(seconds=min(max(wait_s, SHORTEST_REST_S * 2 ** min(refusals, 8)), LONGEST_REST_S))
 
 
 async def fetch_all(

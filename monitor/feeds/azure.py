@@ -28,6 +28,8 @@ class Azure(Feed):
     name = "azure"
     series = tuple(f"offer_{model.lower()}_usd" for model in MACHINES)
     hosts = ("prices.azure.com",)
+    what = "list prices per GPU-hour of machines of eight (for the rental index)"
+    limits = "1,000 rows a page; three requests a fetch"
     time_limit_s = 20.0
 
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:

@@ -6,6 +6,7 @@ the old nor the new one, so here it is only given for the past.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from monitor.dated import Dated, from_epoch, newest, settled
@@ -24,6 +25,8 @@ class BlockchainCom(Feed):
     name = "blockchain_com"
     series = ("network_hashrate_eh",)
     hosts = ("api.blockchain.info",)
+    what = "the network's hashrate, and its past with difficulty"
+    limits = "not published; one request a fetch"
     #: a day's value is on the chart the day after
     lag = timedelta(days=1)
 
@@ -34,17 +37,21 @@ class BlockchainCom(Feed):
             client.note(why)
         return [self.observation("network_hashrate_eh", hashrate_eh, at, now, "blockchain.com hashrate, 7 days")]
 
-    async def history(self, client: Client, now: datetime) -> list[Observation]:
-        """Hashrate and difficulty of two years by day, known a day later; that is an assumption about the past."""
+    async def history(
+        self, client: Client, now: datetime, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Observation]:
+        """Hashrate and difficulty by day, of two years or since then, known a day later; an assumption."""
+        years = 2 if since is None else math.ceil((now - since) / timedelta(days=365))
+        span = f"{years}years"
         charts = {
-            ("network_hashrate_eh", "number", "hashrate, 7 days"): await self._hashrate(client, "2years"),
-            ("difficulty", "number", "difficulty"): await self._chart(client, DIFFICULTY.format(span="2years"), ""),
+            ("network_hashrate_eh", "number", "hashrate, 7 days"): await self._hashrate(client, span),
+            ("difficulty", "number", "difficulty"): await self._chart(client, DIFFICULTY.format(span=span), ""),
         }
         return [
             Observation(series, value, unit, at, at + self.lag, f"blockchain.com {what}", known_basis="assumed")
             for (series, unit, what), rows in charts.items()
             for at, value in settled(rows, now)[0]
-            if at + self.lag <= now
+            if at + self.lag <= now and (since is None or at >= since)
         ]
 
     async def _hashrate(self, client: Client, span: str) -> list[Dated]:

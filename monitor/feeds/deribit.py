@@ -22,18 +22,23 @@ class Deribit(Feed):
     name = "deribit"
     series = tuple(CURRENCIES)
     hosts = ("www.deribit.com",)
+    what = "implied volatility (DVOL) of bitcoin and ether"
+    limits = "not published; two requests a fetch"
+    page = HISTORY
 
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:
         """The close of the newest hourly candle of each currency, as a fraction a year."""
         return await gather_parts(client, {c: self._last(client, now, s, c) for s, c in CURRENCIES.items()})
 
-    async def history(self, client: Client, now: datetime) -> list[Observation]:
-        """Daily closes of the last year, known at the close; that is an assumption about the past."""
+    async def history(
+        self, client: Client, now: datetime, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Observation]:
+        """Daily closes of the last year or the stretch asked for, known at the close; an assumption about the past."""
         found: list[Observation] = []
         for series, currency in CURRENCIES.items():
-            rows, end = [], now
+            rows, end = [], until or now
             for _ in range(MAX_PAGES):
-                page, further = await self._candles(client, currency, now - HISTORY, end, timedelta(days=1))
+                page, further = await self._candles(client, currency, since or now - HISTORY, end, timedelta(days=1))
                 rows += page
                 if further is None or further >= end:
                     break

@@ -44,6 +44,8 @@ class FileFeed(Feed):
     name = "file"
     series = tuple(SERIES)
     known_basis = "assumed"
+    what = "recorded series that come with Canary, and a desk's own CSV"
+    limits = "read from the disk"
 
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:
         """Each file on its own: a bad one is named in the report and the others still count."""

@@ -30,6 +30,8 @@ class Fred(Feed):
     name = "fred"
     series = ("hy_spread_bp",)
     hosts = ("fred.stlouisfed.org",)
+    what = "spread of US high yield"
+    limits = "not published; one request a fetch; three years are served, our store keeps more"
     time_limit_s = 8.0
     #: published on the next business day; used for the past only
     lag = timedelta(days=1)
@@ -41,9 +43,11 @@ class Fred(Feed):
             client.note(why)
         return [self.observation("hy_spread_bp", spread_bp, observed_at, now, SOURCE)]
 
-    async def history(self, client: Client, now: datetime) -> list[Observation]:
+    async def history(
+        self, client: Client, now: datetime, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Observation]:
         """All that FRED still shows, each known ``lag`` after its day; that is an assumption about the past."""
-        rows, _ = settled(await self._spreads(client, now - WINDOW), now)
+        rows, _ = settled(await self._spreads(client, since or now - WINDOW), now)
         past = [
             Observation("hy_spread_bp", spread_bp, "bp", at, at + self.lag, SOURCE, known_basis="assumed")
             for at, spread_bp in rows

@@ -67,6 +67,8 @@ class GpuCatalogue(Feed):
     name = "gpu_catalogue"
     series = tuple(rent_series(model) for model in MODELS)
     hosts = ("dstack-gpu-pricing.s3.eu-west-1.amazonaws.com",)
+    what = "list prices per GPU-hour of nine clouds"
+    limits = "a file per cloud, only when its version changed"
     time_limit_s = 30.0
 
     def __init__(self, settings: FeedSettings | None = None):

@@ -9,7 +9,7 @@ import asyncio
 import json
 import math
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -27,6 +27,11 @@ ATTEMPTS = 3
 MAX_BYTES = 2_000_000
 MAX_REDIRECTS = 2
 CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError, httpx.ReadError)
+#: answers that mean no, not later: asking again at once would only make it worse
+REFUSALS = (401, 403, 418, 451)
+#: what an answer says about its version -> what to ask with the next time
+VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
+ETAG, MAX_KEPT = range(1, 200), 64
 #: the share of its time a fetch may spend waiting for one answer, so that what did arrive can still be handed over
 PATIENCE = 0.9
 
@@ -36,7 +41,7 @@ class _Busy(Exception):
 
     def __init__(self, status: int, wait_s: float | None):
         super().__init__(f"HTTP {status}")
-        self.wait_s = wait_s
+        self.status, self.wait_s = status, wait_s
 
 
 def user_agent() -> str:
@@ -60,7 +65,7 @@ def new_http() -> httpx.AsyncClient:
         follow_redirects=False,
         headers={"User-Agent": user_agent(), "Accept": "application/json, text/csv;q=0.9, */*;q=0.1"},
         mounts={f"all://{host}": None for host in LOOPBACK if ":" not in host},
-        limits=httpx.Limits(max_connections=20),
+        limits=httpx.Limits(max_connections=100),
     )
 
 
@@ -98,11 +103,32 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
 class Client:
     """What one feed gets for one fetch: its hosts, its share of time, and a notebook for what went wrong.
 
-    ``origins`` are the only ``scheme://host:port`` it may speak to; ``now`` is the moment of the tick.
+    ``origins`` are the only ``scheme://host:port`` it may speak to; ``now`` is the moment of the tick. ``headers`` go
+    with every request; ``kept`` holds answers that carried a validator, so that they are only sent again when they
+    changed. At most ``parallel`` requests are under way, ``pace_s`` seconds apart.
     """
 
-    def __init__(self, http: httpx.AsyncClient, origins: Iterable[str], now: datetime, time_limit_s: float):
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        origins: Iterable[str],
+        now: datetime,
+        time_limit_s: float,
+        *,
+        headers: Mapping[str, str] | None = None,
+        kept: dict[str, tuple[dict[str, str], bytes]] | None = None,
+        pace_s: float = 0.0,
+        parallel: int = 4,
+    ):
         self._http = http
+        self._headers = dict(headers or {})
+        self._kept = {} if kept is None else kept
+        #: what the source said had not changed: the answer of then is on record already
+        self._unchanged: set[str] = set()
+        self._pace_s, self._next_at = pace_s, 0.0
+        self._turns = asyncio.Semaphore(parallel)
+        #: seconds the source asked to be left alone for when it refused us (0: it did not say), or None
+        self.refused: float | None = None
         self._origins = frozenset(origins)
         self._now = now
         self._clock = asyncio.get_running_loop().time
@@ -126,9 +152,12 @@ class Client:
         try:
             async with asyncio.timeout_at(self._deadline):
                 body = await self._get_patiently(url, max_bytes)
-                self.raw.append((url, body))
+                if url not in self._unchanged:
+                    self.raw.append((url, body))
                 return body
         except _Busy as busy:
+            if busy.status == 429 or busy.wait_s is not None:
+                self.refused = max(self.refused or 0.0, busy.wait_s or 0.0)
             wait = "" if busy.wait_s is None else f" and asks to wait {busy.wait_s:.0f} s"
             raise FeedError(f"{host} answered {busy}{wait}") from None
         except (TimeoutError, httpx.TimeoutException):
@@ -160,19 +189,47 @@ class Client:
 
     async def _get(self, url: str, max_bytes: int) -> bytes:
         """One attempt, following redirects that stay on the feed's own hosts."""
-        for _ in range(MAX_REDIRECTS + 1):
-            self._check_origin(url)
-            async with self._http.stream("GET", url, timeout=self._left_s()) as response:
-                if response.is_redirect:
-                    url = urljoin(url, response.headers.get("location", ""))
-                    continue
-                status = response.status_code
-                if status == 429 or status >= 500:
-                    raise _Busy(status, retry_after_s(response.headers.get("retry-after"), self._now))
-                if status != 200:
-                    raise FeedError(f"{response.url.host} answered HTTP {status}")
-                return await _read(response, max_bytes)
+        async with self._turns:
+            for _ in range(MAX_REDIRECTS + 1):
+                self._check_origin(url)
+                await self._wait_for_a_turn()
+                headers, body = self._kept.get(url, ({}, b""))
+                headers = self._headers | headers
+                async with self._http.stream("GET", url, timeout=self._left_s(), headers=headers) as response:
+                    if response.status_code == 304 and url in self._kept:
+                        self._unchanged.add(url)
+                        return body
+                    if response.has_redirect_location:
+                        url = urljoin(url, response.headers.get("location", ""))
+                        continue
+                    self._check_status(response)
+                    body = await _read(response, max_bytes)
+                    self._keep(url, response.headers, body)
+                    return body
         raise FeedError(f"{urlsplit(url).hostname} redirects in circles")
+
+    async def _wait_for_a_turn(self) -> None:
+        """No two requests closer together than the source's pace."""
+        if self._pace_s:
+            at, self._next_at = self._next_at, max(self._next_at, self._clock()) + self._pace_s
+            await asyncio.sleep(max(at - self._clock(), 0.0))
+
+    def _check_status(self, response: httpx.Response) -> None:
+        """A refusal is a reason and is remembered; a busy or broken server may be asked again."""
+        status = response.status_code
+        if status == 429 or status >= 500:
+            raise _Busy(status, retry_after_s(response.headers.get("retry-after"), self._now))
+        if status in REFUSALS:
+            self.refused = max(self.refused or 0.0, retry_after_s(response.headers.get("retry-after"), self._now) or 0)
+        if status != 200:
+            raise FeedError(f"{response.url.host} answered HTTP {status}")
+
+    def _keep(self, url: str, headers: httpx.Headers, body: bytes) -> None:
+        """Remember an answer that can be asked about again, as long as there is room."""
+        asked = {name: headers[header] for header, name in VALIDATORS.items() if len(headers.get(header, "")) in ETAG}
+        self._kept.pop(url, None)
+        if asked and len(body) <= MAX_BYTES and len(self._kept) < MAX_KEPT:
+            self._kept[url] = (asked, body)
 
     def _check_origin(self, url: str) -> None:
         """An address outside the feed's own hosts is refused before a connection is made."""

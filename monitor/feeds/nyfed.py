@@ -5,6 +5,7 @@ The rate of a business day is published the next morning (New York) and may be r
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from monitor.dated import Dated, close_of, newest, settled
@@ -24,6 +25,8 @@ class NewYorkFed(Feed):
     name = "nyfed"
     series = ("sofr",)
     hosts = ("markets.newyorkfed.org",)
+    what = "SOFR"
+    limits = "not published; one request a fetch"
     #: about 08:00 in New York on the next business day; used for the past only
     lag = timedelta(hours=13)
 
@@ -34,12 +37,16 @@ class NewYorkFed(Feed):
             client.note(why)
         return [self.observation("sofr", rate, observed_at, now, "New York Fed SOFR")]
 
-    async def history(self, client: Client, now: datetime) -> list[Observation]:
-        """The rates of about four years, each known ``lag`` after its day; that is an assumption about the past."""
-        rows, _ = settled(await self._rates(client, HISTORY), now)
+    async def history(
+        self, client: Client, now: datetime, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Observation]:
+        """The rates of about four years or since then, known ``lag`` after their day; an assumption about the past."""
+        count = HISTORY if since is None else math.ceil((now - since) / timedelta(days=7) * 5) + LAST
+        rows, _ = settled(await self._rates(client, count), now)
         past = [
             Observation("sofr", rate, "ratio", at, at + self.lag, "New York Fed SOFR", known_basis="assumed")
             for at, rate in rows
+            if since is None or at >= since
         ]
         return [observation for observation in past if observation.known_at <= now]
 

@@ -31,13 +31,17 @@ class Ornn(Feed):
     name = "ornn"
     series = tuple(MODELS)
     hosts = ("api.ornnai.com",)
+    what = "a daily index of rents, a day behind"
+    limits = "may ask for a key at any time (401: unavailable); four requests a fetch"
     lag = timedelta(days=1)
 
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:
         """The newest index of each model."""
         return await gather_parts(client, {model: self._last(client, now, s, model) for s, model in MODELS.items()})
 
-    async def history(self, client: Client, now: datetime) -> list[Observation]:
+    async def history(
+        self, client: Client, now: datetime, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Observation]:
         """The free window of about 90 days, each known a day later; that is an assumption about the past."""
         found: list[Observation] = []
         for series, model in MODELS.items():

@@ -32,6 +32,8 @@ class RunPod(Feed):
     name = "runpod"
     series = tuple(f"offer_{model.lower()}_usd" for model in MODELS.values())
     hosts = ("api.runpod.io",)
+    what = "list prices per GPU-hour of two clouds (for the rental index)"
+    limits = "not published; one request a fetch"
 
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:
         """One observation per model, cloud and market in stock."""

@@ -56,6 +56,8 @@ class Vast(Feed):
     name = "vast"
     series = tuple(f"offer_{model.lower()}_usd" for model in MODELS)
     hosts = ("console.vast.ai",)
+    what = "asks of a marketplace per GPU-hour (for the rental index)"
+    limits = "429 without Retry-After; eight requests a fetch, four at once"
     time_limit_s = 20.0
 
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:
