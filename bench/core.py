@@ -17,7 +17,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -283,8 +282,8 @@ def measure(n_paths: int, turns: int, c_form: CForm | None) -> dict[str, float]:
     return {name: cells.get(name, ROWS * n_paths * PERIODS) / seconds for name, seconds in best.items()}
 
 
-def main() -> int:
-    """Print the table and the ratios; exit 1 where a target is missed."""
+def main() -> None:
+    """Print the table and the ratios beside their aims; a missed aim is said, it is not an error."""
     parser = argparse.ArgumentParser(description="Speed of the stress core against a Python loop, pandas and C.")
     parser.add_argument("--quick", action="store_true", help="fewer turns, and 8,192 paths in the place of 65,536")
     quick = parser.parse_args().quick
@@ -297,17 +296,14 @@ def main() -> int:
     for name, rate in small.items():
         sampled = " (from a sample)" if name in ("Python loop", "pandas groupby.apply") else ""
         print(f"{name + sampled:<40}{rate / 1e6:>18.4g}{big[name] / 1e6:>20.4g}")
-    return verdict(small, big)
+    verdict(small, big)
 
 
-def verdict(small: dict[str, float], big: dict[str, float]) -> int:
-    """The ratios beside their targets."""
-    missed = 0
+def verdict(small: dict[str, float], big: dict[str, float]) -> None:
+    """The ratios beside their aims."""
 
-    def line(text: str, ratio: float, target: float) -> None:
-        nonlocal missed
-        missed += ratio < target
-        print(f"{text:<58}{ratio:>8.2f}   target {target:g} {'met' if ratio >= target else 'MISSED'}")
+    def line(text: str, ratio: float, aim: float) -> None:
+        print(f"{text:<58}{ratio:>8.2f}   aim at least {aim:g}: {'met' if ratio >= aim else 'MISSED'}")
 
     loop, one = "Python loop", "numpy, 1 thread"
     print()
@@ -323,8 +319,7 @@ def verdict(small: dict[str, float], big: dict[str, float]) -> int:
             line(f"compiled / {name}, larger size", big[mine] / big[name], 0.6)
     if not any(name.startswith("C,") for name in small):
         print("compiled and C: not measured (numba or gcc is missing)")
-    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -17,10 +17,21 @@ from datetime import date
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more threads only wait for each other
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numpy as np
-from rental_market import LATER, RECORDED, Simulated, moves, naive_median, recorded_offers, simulate, tracking_errors
+from rental_market import (
+    LATER,
+    RECORDED,
+    Simulated,
+    moves,
+    naive_median,
+    offer,
+    recorded_offers,
+    simulate,
+    tracking_errors,
+)
 
 from monitor.index import IndexPoint, Offer, RentalMarket, rental_index
 
@@ -67,17 +78,37 @@ def recorded_table() -> None:
         )
 
 
+#: list prices that never move, added to the recorded panel: as many as there are providers in it
+LISTS = 6
+
+
+def frozen_table() -> None:
+    """Lists that never move beside the recorded H100 market: how much of its move from end to end is left."""
+    offers = recorded_offers("H100", "on_demand")
+    days = sorted({one.observed_at.date() for one in offers})
+    still = [offer(f"list {n}", day, 2.6 + n / 10, "list") for n in range(LISTS) for day in days]
+    print(f"\nRecorded H100 on demand, {days[0]} to {days[-1]}, and the same with {LISTS} list prices that never move")
+    print("                   index   median")
+    for name, rows in (("as recorded", offers), (f"with {LISTS} lists", offers + still)):
+        known = [p.value_usd_per_gpu_hour for p in index_of(rows, "H100", "on_demand")[0] if not p.withheld]
+        naive = list(naive_median(rows).values())
+        print(f"{name:16} {known[-1] / known[0] - 1:+7.1%} {naive[-1] / naive[0] - 1:+8.1%}")
+
+
 def simulated_table(seeds: int) -> None:
     """Distance from the truth of simulated markets with random entry, exit, noise and errors."""
     print("\nSimulated markets, standard deviation of the log distance from the truth (150 days, 14 providers)")
     print("seed    naive  jevons   index  index/naive")
+    met = 0
     for seed in range(seeds):
         market = simulate(seed)
         points, _ = index_of(list(market.offers), "H100", "on_demand")
         ours, naive = tracking_errors(market, points)
         level = np.array([market.truth[market.days.index(point.day)] for point in points])
         chain = np.std([math.log(p.jevons_usd_per_gpu_hour) for p in points] - level)
+        met += ours <= naive / 3
         print(f"{seed:4} {naive:8.1%} {chain:7.1%} {ours:7.1%}  {ours / naive:11.2f}")
+    print(f"at most a third of the error of the median: on {met} of {seeds} markets")
 
 
 def picture(file: Path) -> None:
@@ -118,6 +149,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if RECORDED.exists():
         recorded_table()
+        frozen_table()
     else:
         print("The recorded market is not here; only the simulated one is measured.")
     simulated_table(chosen.seeds)

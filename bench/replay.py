@@ -25,19 +25,21 @@ from pathlib import Path
 from monitor import feeds, market
 from monitor.config import find_config, load_config
 from monitor.model import Observation, end_of_day
-from monitor.replay import ReplayResult, history_world, replay
+from monitor.replay import ReplayResult, history_world, replay, without_hindsight
 from monitor.replay_chart import timeline
+from monitor.replay_command import strict_pages
 from monitor.replay_report import (
     bannered,
     comparison_table,
     episode_table,
+    gap_table,
     hindsight_table,
     issuer_table,
     markdown,
     rule_table,
     week_table,
 )
-from monitor.replay_score import rule_uses, verdicts
+from monitor.replay_score import gaps, rule_uses, verdicts
 from monitor.store import Store
 from monitor.stress.scenario import Scenario
 from monitor.tables import Table, print_table, terminal
@@ -74,12 +76,18 @@ def present() -> World:
     return build_world(load_config(find_config(ROOT / "config.yaml", os.environ, ROOT), os.environ), offline=True)
 
 
-def run(world: World, prices: Path, folder: Path | None = None) -> dict[str, ReplayResult]:
-    """Both replays by name; that of the cycle needs its prices. ``folder`` keeps their databases."""
-    found = {}
+def run(world: World, prices: Path, folder: Path | None = None, strict: bool = False) -> dict[str, ReplayResult]:
+    """Both replays by name; that of the cycle needs its prices. ``folder`` keeps their databases. ``strict``: without
+    restated prices and undated figures."""
+    spans = {"2022": CYCLE, "2026": PRESENT}
+    worlds: dict[str, tuple[World, list[Observation]]] = {"2026": (world, [])}
     if prices.exists():
-        found["2022"] = _run(history_world(world), CYCLE, history_prices(prices), folder and folder / "2022.sqlite")
-    found["2026"] = _run(world, PRESENT, [], folder and folder / "2026.sqlite")
+        worlds["2022"] = history_world(world), history_prices(prices)
+    found = {}
+    for name in sorted(worlds):
+        lived, seen = without_hindsight(*worlds[name]) if strict else worlds[name]
+        kept = folder / f"{name}{'-strict' if strict else ''}.sqlite" if folder else None
+        found[name] = _run(lived, spans[name], seen, kept)
     return found
 
 
@@ -93,14 +101,16 @@ def _progress(done: int, of: int) -> None:
 
 
 # ---------------------------------------------------------------- what is shown
-def pages(name: str, result: ReplayResult) -> list[Table]:
-    """The tables of one replay, in the order a reader asks."""
-    return bannered(result, _pages(name, result))
+def pages(name: str, result: ReplayResult, strict: ReplayResult) -> list[Table]:
+    """The tables of one replay, in the order a reader asks; last, what it owes to restated and undated data."""
+    return [*bannered(result, _pages(name, result)), *strict_pages(result, strict)]
 
 
 def _pages(name: str, result: ReplayResult) -> Iterator[Table]:
     found = verdicts(result)
     yield issuer_table(found[0])
+    if name == "2022":
+        yield gap_table(gaps(result, found[0]))
     yield comparison_table(found)
     if name == "2022":
         yield episode_table(result)
@@ -127,7 +137,7 @@ HEADS = {
 }
 
 
-def evidence(results: dict[str, ReplayResult], prices: Path) -> str:
+def evidence(results: dict[str, ReplayResult], strict: dict[str, ReplayResult], prices: Path) -> str:
     """The page of evidence. Every number on it is computed here."""
     lines = [
         "# Evidence",
@@ -146,7 +156,7 @@ def evidence(results: dict[str, ReplayResult], prices: Path) -> str:
             f"{rules}." + (f" Prices: {prices.name}, SHA-256 {_hash(prices)}." if name == "2022" else ""),
             "",
         ]
-        lines += [markdown(table) for table in pages(name, result)]
+        lines += [markdown(table) for table in pages(name, result, strict[name])]
         if name == "2026":
             lines += [_cds(result), ""]
     return "\n".join(lines)
@@ -202,13 +212,14 @@ def main() -> None:
     options = parser.parse_args()
     world = present()
     results = run(world, options.prices, options.keep)
+    strict = run(world, options.prices, options.keep, strict=True)
     for name, result in results.items():
-        for table in pages(name, result):
+        for table in pages(name, result, strict[name]):
             print_table(table, terminal())
     if options.out:
         for name, result in results.items():
             timeline(result, options.out / f"replay_{name}.png", SHOWN if name == "2026" else ())
-        (options.out / "evidence.md").write_text(evidence(results, options.prices), encoding="utf-8")
+        (options.out / "evidence.md").write_text(evidence(results, strict, options.prices), encoding="utf-8")
     speed(world, results)
 
 

@@ -7,19 +7,21 @@ never read as passed. No chance of default is given where a tested covenant leve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Generic, Literal, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, reduce
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from monitor.model import BoolArray, FloatArray, TruthArray
 from monitor.stress.bridge import Bridge, Figures, bridge, fingerprint
-from monitor.stress.drivers import run
+from monitor.stress.drivers import Driver, FirstBreaches, chosen
 from monitor.stress.field import ADVERSE, FAVOURABLE, MIDDLE, Field, Value, unique
 from monitor.stress.inputs import TESTS
-from monitor.stress.outlook import MIDDLE_RHO, RHOS, levels, simulated
+from monitor.stress.outlook import MARKET, MIDDLE_RHO, RHOS, Draw, drawn_shocks, kept_shocks, levels, missing, simulated
+from monitor.stress.paths import MICRO_BLOCK
 from monitor.stress.sides import known_tests
 from monitor.stress.state import State
 
@@ -28,6 +30,9 @@ CORNERS = (MIDDLE, ADVERSE, FAVOURABLE)
 RUNS = tuple((MIDDLE, rho) for rho in RHOS) + tuple(
     (c, rho) for c in (ADVERSE, FAVOURABLE) for rho in (RHOS[0], RHOS[-1])
 )
+#: a corner of the assumptions and a correlation
+Run = tuple[int, float]
+CENTRE: Run = (MIDDLE, MIDDLE_RHO)
 T = TypeVar("T")
 
 
@@ -58,6 +63,9 @@ class Question:
     soft: tuple[int, ...]
     btc_usd: float
     base_rate: float
+    _jobs: dict[tuple[int, tuple[int, ...]], Job[Bridge]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def until(self, n_periods: int) -> Question:
         """The same question over a shorter horizon."""
@@ -70,11 +78,15 @@ class Question:
         return self.btc_usd if held.any() else 1.0
 
     def job(self, corner: int, index: Sequence[int]) -> Job[Bridge]:
-        """The rows as named work."""
-        cut = self.rows[corner].cut(index)
-        price = self.price(cut)
-        words = repr((cut.rows, cut.counterparties, cut.models, price, self.base_rate, corner))
-        return Job(fingerprint(cut.inputs) + words.encode(), cut, price, self.base_rate)
+        """The rows as named work; the naming costs as much as some work, so it is done once."""
+        asked = corner, tuple(index)
+        if asked not in self._jobs:
+            cut = self.rows[corner].cut(index)
+            price = self.price(cut)
+            market = [cut.assumptions.get(name).corners for name in MARKET]
+            words = repr((cut.rows, cut.counterparties, cut.models, price, self.base_rate, corner, market))
+            self._jobs[asked] = Job(fingerprint(cut.inputs) + words.encode(), cut, price, self.base_rate)
+        return self._jobs[asked]
 
 
 def ask(state: State, *, n_periods: int = 12, dt_years: float = 1 / 12, figures: Figures | None = None) -> Question:
@@ -82,7 +94,7 @@ def ask(state: State, *, n_periods: int = 12, dt_years: float = 1 / 12, figures:
     known = figures or Figures(state)
     first, second, third = (bridge(state, c, n_periods=n_periods, dt_years=dt_years, figures=known) for c in CORNERS)
     btc, base = levels(state)
-    judged = first.judged(known_tests(first.inputs))
+    judged = first.judged(known_tests(first.inputs)) & (not missing(state.assumptions))
     firm = tuple(int(i) for i in np.flatnonzero(judged) if not first.assumed_levels[int(i)])
     soft = tuple(int(i) for i in np.flatnonzero(judged) if first.assumed_levels[int(i)])
     return Question(state, (first, second, third), firm, soft, btc, base)
@@ -106,45 +118,96 @@ class Chances:
     not_judged: tuple[tuple[str, ...], ...]
 
 
-def chances(question: Question, *, n_paths: int = 4096) -> Chances:
-    """Chance of default of every borrower within the horizon of the question."""
+def chances(
+    question: Question, *, n_paths: int = MICRO_BLOCK, driver: Driver = "auto", runs: tuple[Run, ...] = RUNS
+) -> Chances:
+    """Chance of default of every borrower within the horizon of the question.
+
+    Paths are drawn, run and counted 4,096 at a time, so memory does not grow with their number. ``runs`` must hold the
+    middle.
+    """
     n = len(question.state.borrowers)
-    table = np.full((len(RUNS), n), np.nan)
     n_periods = question.rows[0].inputs.opex_usd.shape[1]
+    table = np.full((len(runs), n), np.nan)
     by_month, by_test = np.full((n_periods, n), np.nan), np.full((len(TESTS), n), np.nan)
-    owners = np.array([int(question.rows[0].owner[i]) for i in question.firm], np.int64)
-    for k, (corner, rho) in enumerate(RUNS if len(owners) else ()):
-        first, tests = _breaks(question.job(corner, question.firm), corner, rho, n_paths)
-        for b in set(owners.tolist()):
-            mine = np.flatnonzero(owners == b)
-            earliest = first[mine].min(axis=0)
-            table[k, b] = (earliest < n_periods).mean()
-            if (corner, rho) == (MIDDLE, MIDDLE_RHO):
-                by_month[:, b] = np.bincount(earliest, minlength=n_periods + 1)[:n_periods] / first.shape[1]
-                lead = tests[mine[first[mine].argmin(axis=0)], np.arange(first.shape[1])]
-                by_test[:, b] = [((lead >> bit) & 1).mean() for bit in range(len(TESTS))]
-    values = [_chance(question, b, table[:, b]) for b in range(n)]
+    if question.firm:
+        tally = _tally(tuple(question.job(corner, question.firm) for corner in CORNERS), runs, n_paths, driver)
+        judged = sorted({int(question.rows[0].owner[i]) for i in question.firm})
+        table[:, judged] = tally.by_month[:, :-1].sum(axis=1) / n_paths
+        by_month[:, judged] = tally.by_month[runs.index(CENTRE), :-1] / n_paths
+        by_test[:, judged] = tally.by_test / n_paths
+    values = [_chance(question, b, table[:, b], runs) for b in range(n)]
     for b, value in enumerate(values):
         if not value.known:
             table[:, b], by_month[:, b], by_test[:, b] = np.nan, np.nan, np.nan
-    return Chances(Field.of(values), RUNS, table, by_month, by_test, tuple(_open(question, b) for b in range(n)))
+    return Chances(Field.of(values), runs, table, by_month, by_test, tuple(_open(question, b) for b in range(n)))
 
 
-@lru_cache(maxsize=64)
-def _breaks(job: Job[Bridge], corner: int, rho: float, n_paths: int) -> tuple[np.ndarray, np.ndarray]:
-    """First breach and its code on every path."""
-    factors = simulated(job.work, job.btc_usd, job.base_rate, corner=corner, rho=rho, n_paths=n_paths)
-    summary = run(job.work.inputs, factors)
-    return summary.first, summary.code
+class Tally(NamedTuple):
+    """Paths counted, over the borrowers that own a row, in their order: ``by_month`` (runs,T+1,B) first breaks, the
+    last for none; ``by_test`` (5,B) which test broke first, in the middle."""
+
+    by_month: FloatArray
+    by_test: FloatArray
 
 
-def _chance(question: Question, b: int, shares: FloatArray) -> Value:
+@lru_cache(maxsize=8)
+def _tally(jobs: tuple[Job[Bridge], ...], runs: tuple[Run, ...], n_paths: int, driver: Driver) -> Tally:
+    """Every run over every path, a block of paths at a time; compiled, every processor takes blocks."""
+    taken = chosen(driver, jobs[0].work.inputs.opex_usd.size * n_paths)
+    count = _Count(jobs, runs, taken)
+    sizes = [min(n_paths - start, MICRO_BLOCK) for start in range(0, n_paths, MICRO_BLOCK)]
+    if taken == "numpy" or len(sizes) == 1:
+        return _added(map(count.block, range(len(sizes)), sizes))
+    from monitor.stress.compiled_driver import processors
+
+    with ThreadPoolExecutor(processors()) as pool:
+        return _added(pool.map(count.block, range(len(sizes)), sizes))
+
+
+def _added(parts: Iterable[Tally]) -> Tally:
+    return reduce(lambda one, other: Tally(one.by_month + other.by_month, one.by_test + other.by_test), parts)
+
+
+class _Count:
+    """Counts the first breaks on one block of paths under every run."""
+
+    def __init__(self, jobs: tuple[Job[Bridge], ...], runs: tuple[Run, ...], driver: Literal["numpy", "compiled"]):
+        self.jobs, self.runs = jobs, runs
+        self.rows = [FirstBreaches(job.work.inputs, driver, threads=1) for job in jobs]
+        self.owners = [np.flatnonzero(jobs[0].work.owner == b) for b in np.unique(jobs[0].work.owner)]
+
+    def block(self, number: int, n_paths: int) -> Tally:
+        """Runs of one correlation follow each other and share the shocks of the block, kept only for the first one."""
+        draw: Draw = lru_cache(maxsize=1)(drawn_shocks) if number else kept_shocks
+        n_periods = self.jobs[0].work.inputs.opex_usd.shape[1]
+        by_month = np.zeros((len(self.runs), n_periods + 1, len(self.owners)))
+        by_test = np.zeros((len(TESTS), len(self.owners)))
+        for k in sorted(range(len(self.runs)), key=lambda k: self.runs[k][1]):
+            corner, rho = self.runs[k]
+            job = self.jobs[corner]
+            paths = simulated(
+                job.work, job.btc_usd, job.base_rate, corner=corner, rho=rho, n_paths=n_paths, block=number, draw=draw
+            )
+            found = self.rows[corner].on(paths)
+            for b, mine in enumerate(self.owners):
+                earliest = found.first[mine].min(axis=0)
+                by_month[k, :, b] = np.bincount(earliest, minlength=n_periods + 1)
+                if self.runs[k] == CENTRE:
+                    lead = found.code[mine[found.first[mine].argmin(axis=0)], np.arange(n_paths)]
+                    by_test[:, b] = [((lead >> bit) & 1).sum() for bit in range(len(TESTS))]
+        return Tally(by_month, by_test)
+
+
+def _chance(question: Question, b: int, shares: FloatArray, runs: tuple[Run, ...] = RUNS) -> Value:
     """Middle, highest and lowest; unknown where the obligor is, or where a tested level is nobody's but ours."""
     name = question.state.borrowers[b]
     own = question.rows[0].row(name)
     if own not in question.firm:
-        reasons = question.rows[0].reasons[own] or tuple(
-            f"{level} of {name} is assumed" for level in question.rows[0].assumed_levels[own]
+        reasons = (
+            missing(question.state.assumptions)
+            or question.rows[0].reasons[own]
+            or tuple(f"{level} of {name} is assumed" for level in question.rows[0].assumed_levels[own])
         )
         return Value.unknown(*(reasons or (f"{name}: its tests cannot be judged",)))
     assumed = [
@@ -156,7 +219,7 @@ def _chance(question: Question, b: int, shares: FloatArray) -> Value:
         return Value.unknown(*assumed)
     used = unique(label for rows in question.rows for label in rows.used[own])
     detail = "; ".join(_open(question, b))
-    middle = float(shares[RUNS.index((MIDDLE, MIDDLE_RHO))])
+    middle = float(shares[runs.index(CENTRE)])
     as_of = float(question.rows[0].as_of_s[own])
     return Value((middle, float(shares.max()), float(shares.min())), (), used, as_of, detail)
 
@@ -172,7 +235,7 @@ def _open(question: Question, b: int) -> tuple[str, ...]:
     )
 
 
-def sampling_error(question: Question, *, scrambles: int = 16, n_paths: int = 4096) -> FloatArray:
+def sampling_error(question: Question, *, scrambles: int = 16, n_paths: int = MICRO_BLOCK) -> FloatArray:
     """(B,) standard error of the middle chance from independent scrambles. Sampling only: it says nothing about the
     assumptions, which are the larger part. NaN where the chance is unknown."""
     out = np.full(len(question.state.borrowers), np.nan)
@@ -180,9 +243,10 @@ def sampling_error(question: Question, *, scrambles: int = 16, n_paths: int = 40
         return out
     job = question.job(MIDDLE, question.firm)
     shares = []
+    rows = FirstBreaches(job.work.inputs)
     for seed in range(1, scrambles + 1):
         factors = simulated(job.work, job.btc_usd, job.base_rate, seed=1000 + seed, n_paths=n_paths)
-        shares.append((run(job.work.inputs, factors).code > 0).mean(axis=1))
+        shares.append((rows.on(factors).code > 0).mean(axis=1))
     error = np.std(shares, axis=0, ddof=1)
     for k, i in enumerate(question.firm):
         if "/" not in question.rows[0].rows[i]:

@@ -42,10 +42,22 @@ ADVERSE: dict[str, Literal["low", "high"]] = {
     "discount_rate": "high",
     "relet_share": "low",
     "building_haircut": "low",
+    "crypto_vol": "high",
+    "rental_vol": "high",
+    "spread_vol": "high",
+    "base_vol": "high",
+    "spread_today": "high",
+    "refi_shut_above": "low",
+    "loss_chance": "high",
+    "contract_sigma": "high",
+    "vacancy_months": "high",
     "power_price_usd_kwh": "high",
     "efficiency_j_th": "high",
     "recourse_share_limited": "low",
     "recourse_share_springing": "low",
+    "bankruptcy_kept": "low",
+    "advance_rate": "low",
+    "equity_volatility": "high",
 }
 
 

@@ -7,13 +7,14 @@ is NaN and takes its tests with it, with a reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.model import BoolArray, FloatArray
+from monitor.stress.assumptions import Assumptions
 from monitor.stress.field import MIDDLE, unique
 from monitor.stress.inputs import FIELDS, CellInputs
 from monitor.stress.obligor import MANY, UNNAMED, Axes, Figures, Obligors, Row
@@ -44,6 +45,8 @@ class Bridge:
     as_of_s: FloatArray
     counterparties: tuple[str, ...]
     models: tuple[str, ...]
+    #: the book's, for what its markets are assumed to do on simulated paths
+    assumptions: Assumptions = field(default_factory=lambda: Assumptions({}))
 
     def row(self, name: str) -> int:
         """The position of a row; KeyError if there is none."""
@@ -63,7 +66,7 @@ class Bridge:
     def until(self, n_periods: int) -> Bridge:
         """The same rows over a shorter horizon."""
         short: dict[str, Any] = {
-            name: getattr(self.inputs, name)[..., :n_periods] for name, field in FIELDS.items() if field.axes[-1] == "T"
+            name: getattr(self.inputs, name)[..., :n_periods] for name, shape in FIELDS.items() if shape.axes[-1] == "T"
         }
         tested = self.inputs.tested[:n_periods].copy()
         tested[-1] = True
@@ -85,8 +88,8 @@ def take(inputs: CellInputs, index: Sequence[int]) -> CellInputs:
     cut: dict[str, Any] = {"known": inputs.known[rows]}
     for name in ("dscr_basis", "ltv_basis"):
         cut[name] = tuple(getattr(inputs, name)[int(i)] for i in rows)
-    for name, field in FIELDS.items():
-        if field.axes.startswith("B"):
+    for name, shape in FIELDS.items():
+        if shape.axes.startswith("B"):
             cut[name] = getattr(inputs, name)[rows]
     return replace(inputs, **cut)
 
@@ -114,7 +117,8 @@ def bridge(
     obligors, pools = Obligors(known, axes), Pools(known, axes)
     rows = [obligors.row(b, row) for b, row in enumerate(state.rows)]
     found = (pools.row(f) for f in range(len(state.facilities)))
-    return _stack([*rows, *(row for row in found if row is not None)], axes, len(state.rows))
+    stacked = _stack([*rows, *(row for row in found if row is not None)], axes, len(state.rows))
+    return replace(stacked, assumptions=state.assumptions)
 
 
 def _stack(rows: Sequence[Row], axes: Axes, n_borrowers: int) -> Bridge:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from monitor.model import BoolArray, FloatArray
 from monitor.stress.answers import CORNERS, Job, Question, ask
 from monitor.stress.bridge import Bridge, fingerprint
 from monitor.stress.cascade import Links, Periods
-from monitor.stress.drivers import run
+from monitor.stress.drivers import FirstBreaches
 from monitor.stress.field import INF, MIDDLE, Field, Value, unique
 from monitor.stress.outlook import MIDDLE_RHO, RHOS, simulated
 from monitor.stress.sale import Holdings, holdings, settle, with_decay, with_depth
@@ -63,9 +63,11 @@ def canary(state: State, *, question: Question | None = None) -> Canary:
     ranked = np.array([question.rows[0].row(name) in question.firm for name in state.borrowers])
     ranked &= base.counted
     timing = [_timing(question, corner, MIDDLE_RHO) for corner in CORNERS]
-    early = [_timing(question, MIDDLE, rho)[0] for rho in RHOS] + [timing[1][0], timing[2][0]]
+    others = {rho: _timing(question, MIDDLE, rho) for rho in RHOS if rho != MIDDLE_RHO}
+    early = [others.get(rho, timing[0])[0] for rho in RHOS] + [timing[1][0], timing[2][0]]
     aged = [with_decay(base, state, decay) for decay in DECAYS]
-    first, tenants = _firsts(question, MIDDLE, MIDDLE_RHO), _tenants(question)
+    first = _firsts(question, MIDDLE, MIDDLE_RHO)
+    tenants = _tenants(question, first)
     grid = [_damage(first, tenants, with_depth(own, scale)) for own in aged for scale in DEPTHS]
     centre = grid[len(grid) // 2]
     scores = np.stack([e * parts.sum(axis=0) for e in early for parts in grid])
@@ -117,8 +119,7 @@ def _ranks(score: FloatArray, ranked: BoolArray) -> FloatArray:
     >>> _ranks(np.array([5.0, 9.0, 1.0]), np.array([True, True, False]))[:2].tolist()
     [2.0, 1.0]
     """
-    others = score[ranked]
-    return np.asarray([1.0 + float((others > value).sum()) for value in score])
+    return np.asarray(1.0 + (score[ranked] > score[:, None]).sum(axis=1))
 
 
 # ---------------------------------------------------------------- earliness
@@ -146,7 +147,7 @@ def _firsts(question: Question, corner: int, rho: float) -> Periods:
 @lru_cache(maxsize=32)
 def _run(job: Job[Bridge], corner: int, rho: float) -> Periods:
     factors = simulated(job.work, job.btc_usd, job.base_rate, corner=corner, rho=rho, n_paths=PATHS, refi_shut=True)
-    return run(job.work.inputs, factors).first.astype(np.int64)
+    return FirstBreaches(job.work.inputs).on(factors).first.astype(np.int64)
 
 
 def _timing(question: Question, corner: int, rho: float) -> tuple[FloatArray, FloatArray]:
@@ -162,14 +163,13 @@ def _damage(first: Periods, tenants: Mapping[int, BoolArray], own: Holdings) -> 
     Those fallen before b on a path are in the sale with and without b; the difference is b's.
     """
     out = np.zeros((3, len(own.borrowers)))
-    for b in range(len(own.borrowers)):
-        out[0, b] = own.debt_usd[b]
+    out[0] = own.debt_usd
+    sellers = set(own.owner[own.pledged & (own.units.sum(axis=1) > 0)].tolist())
+    for b in sorted(sellers | {tenant for tenant, hosts in tenants.items() if hosts.any()}):
         before = first <= first[b]
         before[b] = False
         before &= first < QUARTERS
         dragged = tenants[b] if b in tenants else np.zeros_like(before)
-        if not (own.pledged & (own.owner == b) & (own.units.sum(axis=1) > 0)).any() and not dragged.any():
-            continue
         falls = before | dragged
         falls[b] = True
         with_it, without = settle(own, falls), settle(own, before)
@@ -181,27 +181,40 @@ def _damage(first: Periods, tenants: Mapping[int, BoolArray], own: Holdings) -> 
     return out
 
 
-def _tenants(question: Question) -> dict[int, BoolArray]:
+def _tenants(question: Question, first: Periods) -> dict[int, BoolArray]:
     """tenant -> (B,S) who falls within the horizon only because that tenant fell when it did."""
     rows, names = question.rows[0], question.state.borrowers
-    found = {}
+    found, pull = {}, _Pull(question, first)
     for c, name in enumerate(rows.counterparties):
         if name in names and rows.row(name) in question.firm:
             b = names.index(name)
             hosts = [i for i in question.firm if rows.inputs.contracted_usd[i, c] > 0]
-            part, first = rows.cut([*hosts, rows.row(name)]), _firsts(question, MIDDLE, MIDDLE_RHO)
-            words = repr((part.rows, question.price(part), question.base_rate)).encode()
+            part, relet = rows.cut([*hosts, rows.row(name)]), question.state.assumptions.get("relet_share").corners
+            words = repr((part.rows, question.price(part), question.base_rate, relet)).encode()
             key = fingerprint(part.inputs) + words + first[[b, *(int(rows.owner[i]) for i in hosts)]].tobytes()
             owners = tuple(int(rows.owner[i]) for i in hosts)
-            found[b] = _pulled(Job(key, question, question.price(part), question.base_rate), b, owners)
+            found[b] = _pulled(Job(key, pull, question.price(part), question.base_rate), b, owners)
     return found
 
 
-@lru_cache(maxsize=8)
-def _pulled(job: Job[Question], tenant: int, hosts: tuple[int, ...]) -> BoolArray:
-    question, first = job.work, _firsts(job.work, MIDDLE, MIDDLE_RHO)
-    rows = question.rows[0].cut(question.firm)
-    links = Links(question.state, rows, simulated(rows, job.btc_usd, job.base_rate, n_paths=PATHS, refi_shut=True))
+class _Pull:
+    """The links of all rows of a question on the paths of the table, made when the first tenant asks for them."""
+
+    def __init__(self, question: Question, first: Periods):
+        self.question, self.first = question, first
+
+    @cached_property
+    def links(self) -> Links:
+        question = self.question
+        rows = question.rows[0].cut(question.firm)
+        price = question.price(rows)
+        paths = simulated(rows, price, question.base_rate, n_paths=PATHS, refi_shut=True)
+        return Links(question.state, rows, paths, first=self.first)
+
+
+@lru_cache(maxsize=64)
+def _pulled(job: Job[_Pull], tenant: int, hosts: tuple[int, ...]) -> BoolArray:
+    links, first = job.work.links, job.work.first
     when = np.full_like(first, QUARTERS)
     when[tenant] = np.minimum(first[tenant], QUARTERS - 1)
     out = np.zeros(first.shape, bool)

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from monitor.model import BoolArray
 from monitor.stress.bridge import Bridge, bridge, take
-from monitor.stress.drivers import Summary, run
+from monitor.stress.drivers import FirstBreaches, Summary, run
 from monitor.stress.field import MIDDLE
 from monitor.stress.inputs import Factors
 from monitor.stress.outlook import prior, under
 from monitor.stress.sale import Again, Holdings, Settled, holdings, settle
 from monitor.stress.scenario import Scenario, apply
-from monitor.stress.sides import known_tests
+from monitor.stress.sides import Firsts, known_tests
 from monitor.stress.state import State
 
 #: periods of falls (B,S)
@@ -36,28 +36,38 @@ class Links:
 
     A defaulted tenant's rent stops for ``vacancy_months`` and then re-lets at ``relet_share``. With ``lenders`` on,
     nothing that falls due is rolled for those who share a lender with the fallen; off is the other end of that range.
-    ``first`` (B,S): period of each borrower's own fall, the number of periods if none. Rows that cannot be judged, or
+    ``first`` (B,S): period of each borrower's own fall, the number of periods if none; may be given where it is known
+    already. Rows that cannot be judged, or
     only at an assumed level, never fall here.
     """
 
     def __init__(
         self, state: State, rows: Bridge, factors: Factors, *, tenants: bool = True, lenders: bool = False,
-        corner: int = MIDDLE,
+        corner: int = MIDDLE, first: Periods | None = None,
     ):  # fmt: skip
         self.rows, self.factors, self.corner = rows, factors, corner
         self.n_periods, self.n = rows.inputs.opex_usd.shape[1], rows.n_borrowers
         relet = state.assumptions.get("relet_share")
         self.relet = relet.corners[corner] if relet.known else 0.0
-        self.empty = max(1, round(prior("vacancy_months", corner) / (rows.inputs.dt_years * 12)))
+        self.empty = max(1, round(prior("vacancy_months", corner, state.assumptions) / (rows.inputs.dt_years * 12)))
         ids = {name: b for b, name in enumerate(state.borrowers)}
         self.tenant_of = {c: ids[name] for c, name in enumerate(rows.counterparties) if name in ids} if tenants else {}
         self.shares = shared_lenders(state) if lenders else np.zeros((self.n, self.n), bool)
         judged = rows.judged(known_tests(rows.inputs)) & np.array([not levels for levels in rows.assumed_levels])
         self.used_rows = [int(r) for r in np.flatnonzero(judged)]
-        self.base = run(take(rows.inputs, self.used_rows), factors) if self.used_rows else None
-        self.first = self._fall(self.base, self.used_rows, np.full((self.n, factors.n_paths), self.n_periods))
+        nobody = np.full((self.n, factors.n_paths), self.n_periods)
+        self.first = self._fall(self._breaks(factors), self.used_rows, nobody) if first is None else first
 
-    def _fall(self, summary: Summary | None, index: list[int], first: Periods) -> Periods:
+    @property
+    def base(self) -> Summary | None:
+        """The judged rows on the paths as they are, with their extremes."""
+        return run(take(self.rows.inputs, self.used_rows), self.factors) if self.used_rows else None
+
+    def _breaks(self, factors: Factors) -> Firsts | None:
+        """First breaches of the judged rows."""
+        return FirstBreaches(take(self.rows.inputs, self.used_rows)).on(factors) if self.used_rows else None
+
+    def _fall(self, summary: Summary | Firsts | None, index: list[int], first: Periods) -> Periods:
         """The earliest break among a borrower's rows."""
         out = first.copy()
         for k, r in enumerate(index):
@@ -81,27 +91,28 @@ class Links:
     def without_tenants(self, when: Periods) -> tuple[list[int], Summary | None]:
         """Host rows run again, tenants gone from the period after ``when`` (B,S)."""
         rows = self.hosts
-        if not rows:
-            return rows, None
+        return rows, run(take(self.rows.inputs, rows), self._vacant(when)) if rows else None
+
+    def _vacant(self, when: Periods) -> Factors:
+        """The paths with the rent of the fallen gone."""
         loss = self.factors.contract_loss.copy()
         periods = np.arange(self.n_periods)[:, None]
         for c, b in self.tenant_of.items():
             since = periods - when[b][None, :]
             gone = np.where(since > self.empty, 1 - self.relet, 1.0) * (since > 0)
             loss[:, c] = np.maximum(loss[:, c], gone)
-        return rows, run(take(self.rows.inputs, rows), replace(self.factors, contract_loss=loss))
+        return replace(self.factors, contract_loss=loss)
 
     def falls(self, when: Periods) -> Periods:
         """Period of each fall (B,S) once those fallen at ``when`` pull; never later than their own."""
         now = np.minimum(when, self.first)
-        if self.tenant_of:
-            rows, summary = self.without_tenants(when)
-            now = self._fall(summary, rows, now)
-        hit = (self.shares[:, :, None] & (when < self.n_periods)[None]).any(axis=1)
-        if hit.any():
+        if self.hosts:
+            found = FirstBreaches(take(self.rows.inputs, self.hosts)).on(self._vacant(when))
+            now = self._fall(found, self.hosts, now)
+        if self.shares.any():
+            hit = (self.shares[:, :, None] & (when < self.n_periods)[None]).any(axis=1)
             shut = replace(self.factors, refi_open=np.zeros_like(self.factors.refi_open))
-            dry = self._fall(run(take(self.rows.inputs, self.used_rows), shut), self.used_rows, now)
-            now = np.where(hit, dry, now)
+            now = np.where(hit, self._fall(self._breaks(shut), self.used_rows, now), now) if hit.any() else now
         return now
 
     def rent_lost_usd(self, tenant: int) -> Mapping[str, float]:

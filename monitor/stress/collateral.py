@@ -283,6 +283,11 @@ def contractual(state: State) -> Field:
     return choose(is_pool(state, "coins"), _coins(state), formula)
 
 
+def contractual_of(state: State, f: int) -> Value:
+    """The collateral value of one facility by its own terms, without working out those of all others."""
+    return _coins(state).at(f) if state.pools[f].facility.pool == "coins" else _formula(state, f)
+
+
 def _formula(state: State, f: int) -> Value:
     pool, at = state.pools[f], state.at
     facility = pool.facility

@@ -239,11 +239,16 @@ def _build() -> Any:
 over_blocks = _build()
 
 
+def processors() -> int:
+    """How many threads can work at once."""
+    return os.cpu_count() or 1
+
+
 def run(rows: Rows, factors: Factors, dt_years: float, out: Raw, threads: int | None = None) -> None:
     """Fill ``out`` with every row over every path of ``factors``, on ``threads`` threads (default: all processors)."""
     terms, pools, n = _terms(rows.flow), _terms(rows.pool[None]), factors.n_paths
     packed = packed_rows(rows)
-    threads = max(1, threads or os.cpu_count() or 1)
+    threads = max(1, threads or processors())
     size = min(CHUNK, -(-n // (4 * threads * PATHS)) * PATHS)
     starts = iter(range(0, n, size))
 

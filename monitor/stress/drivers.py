@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.model import BoolArray, FloatArray, TruthArray
-from monitor.stress import numpy_driver
+from monitor.stress import numpy_driver, quick_driver
 from monitor.stress.cell import TESTS, CellInputs, Factors
-from monitor.stress.sides import Raw, knowledge, known_tests, rows_of
+from monitor.stress.sides import Firsts, Raw, Rows, knowledge, known_tests, rows_of, taken
 
 Driver = Literal["auto", "numpy", "compiled"]
 #: cells below which numpy alone answers sooner than the compiled driver can be loaded
@@ -60,21 +60,55 @@ def run(inputs: CellInputs, factors: Factors, driver: Driver = "auto", threads: 
     ([[2.0, 1.2]], [[3, 2]], [[0, 1]])
     """
     _check(inputs, factors)
-    rows = rows_of(inputs)
-    n_periods, n_rows = rows.cash_const.shape
-    raw = _empty(n_rows, factors.n_paths)
-    if driver == "auto":
-        large = n_rows * n_periods * factors.n_paths >= WORTH_COMPILING
-        driver = "compiled" if large and importlib.util.find_spec("numba") else "numpy"
+    raw = _empty(len(inputs.cash_usd), factors.n_paths)
+    _fill(rows_of(inputs), inputs.dt_years, factors, raw, driver, threads)
+    return _summary(inputs, raw)
+
+
+def _fill(rows: Rows, dt_years: float, factors: Factors, raw: Raw, driver: Driver, threads: int | None) -> None:
+    driver = chosen(driver, rows.cash_const.size * factors.n_paths)
     if driver == "compiled":
         from monitor.stress import compiled_driver
 
-        compiled_driver.run(rows, factors, inputs.dt_years, raw, threads)
-    elif driver == "numpy":
-        numpy_driver.run(rows, factors, inputs.dt_years, raw)
+        compiled_driver.run(rows, factors, dt_years, raw, threads)
     else:
+        numpy_driver.run(rows, factors, dt_years, raw)
+
+
+def chosen(driver: Driver, cells: int) -> Literal["numpy", "compiled"]:
+    """The driver for work of a size; ValueError for one that does not exist."""
+    if driver == "auto":
+        return "compiled" if cells >= WORTH_COMPILING and importlib.util.find_spec("numba") else "numpy"
+    if driver not in ("numpy", "compiled"):
         raise ValueError(f"no driver {driver!r}; there are auto, numpy and compiled")
-    return _summary(inputs, raw)
+    return driver
+
+
+class FirstBreaches:
+    """When each of some rows first breaks, on one set of paths after the other: what :func:`run` says of ``first`` and
+    ``code``, with the rows prepared once and, with numpy, without the work that only extremes need."""
+
+    def __init__(self, inputs: CellInputs, driver: Literal["numpy", "compiled"] = "numpy", threads: int | None = None):
+        self.inputs, self.driver, self.threads = inputs, driver, threads
+        whole = rows_of(inputs)
+        quick = quick_driver.serves(whole) & (driver == "numpy")
+        self.parts = [(taken(whole, quick), True), (taken(whole, ~quick), False)]
+
+    def on(self, factors: Factors) -> Firsts:
+        """(B,S) first breach and code on these paths. ValueError where rows and paths do not fit together."""
+        _check(self.inputs, factors)
+        shape = (len(self.inputs.cash_usd), factors.n_paths)
+        out = Firsts(np.empty(shape, np.int16), np.empty(shape, np.uint8))
+        for rows, quick in self.parts:
+            if quick and len(rows.order):
+                quick_driver.run(rows, factors, self.inputs.dt_years, out)
+            elif len(rows.order):
+                at = rows.order
+                raw = _empty(len(at), factors.n_paths)
+                own = rows._replace(order=np.arange(len(at)))
+                _fill(own, self.inputs.dt_years, factors, raw, self.driver, self.threads)
+                out.first[at], out.code[at] = raw.first, raw.code
+        return out
 
 
 def _check(inputs: CellInputs, factors: Factors) -> None:
@@ -151,4 +185,4 @@ def _distance(a: FloatArray, b: FloatArray, least: float | FloatArray) -> float:
     return float(gap.max(initial=0.0))
 
 
-__all__ = ["TESTS", "Agreement", "CellInputs", "Factors", "Summary", "compare", "run"]
+__all__ = ["TESTS", "Agreement", "CellInputs", "Factors", "FirstBreaches", "Summary", "chosen", "compare", "run"]

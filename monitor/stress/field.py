@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -68,17 +69,20 @@ def combine(compute: Callable[..., float], *values: Value, detail: str = "") -> 
     >>> combine(lambda a, b: a + b, Value.exact(1.0), Value((2.0, 1.0, 3.0))).corners
     (3.0, 2.0, 4.0)
     """
-    reasons = unique(reason for value in values for reason in value.reasons)
-    if reasons:
-        return Value.unknown(*reasons)
-    corners = tuple(compute(*(value.corners[c] for value in values)) for c in range(3))
-    return Value(
-        (corners[0], corners[1], corners[2]),
-        (),
-        unique(label for value in values for label in value.used),
-        min((value.as_of_s for value in values), default=INF),
-        detail or _join(*(value.detail for value in values)),
-    )
+    for value in values:
+        if value.reasons:
+            return Value.unknown(*unique(reason for each in values for reason in each.reasons))
+    middle, adverse, favourable = map(compute, *[value.corners for value in values])
+    used: tuple[str, ...] = ()
+    as_of, details = INF, list[str]()
+    for value in values:  # written out: this is called some thousand times an evaluation
+        if value.used:
+            used = value.used if not used else unique((*used, *value.used))
+        if value.as_of_s < as_of:
+            as_of = value.as_of_s
+        if value.detail:
+            details.append(value.detail)
+    return Value((middle, adverse, favourable), (), used, as_of, detail or (_join(*details) if details else ""))
 
 
 def total(values: Sequence[Value]) -> Value:
@@ -137,9 +141,15 @@ class Field:
     def __len__(self) -> int:
         return len(self.known)
 
+    @cached_property
+    def _columns(self) -> list[list[float]]:
+        """The values subject by subject; most are read one by one, and thousands of times an evaluation."""
+        columns: list[list[float]] = self.values.T.tolist()
+        return columns
+
     def at(self, i: int) -> Value:
         """The value of one subject."""
-        middle, adverse, favourable = (float(v) for v in self.values[:, i])
+        middle, adverse, favourable = self._columns[i]
         return Value(
             (middle, adverse, favourable),
             self.reasons.get(i, ()),

@@ -233,7 +233,8 @@ FACTOR_FIELDS: dict[str, Field] = {
 
 @dataclass(frozen=True)
 class Factors:
-    """S paths of everything that moves, scenario axis innermost and contiguous; make one with :meth:`build`.
+    """S paths of everything that moves, scenario axis innermost; make one with :meth:`build`. Simulated paths may hold
+    one number or one array in the place of many equal ones, so nothing may write into them.
 
     ``btc_usd (T,S)`` price; ``btc_low (T,S)`` the period's low as a fraction of its end price (:func:`period_low`);
     ``hashprice, utilisation, power (T,S)`` and ``rent, residual (T,M,S)`` indices, 1 is today; ``base_rate, spread

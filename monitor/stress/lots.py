@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.known import KnownFacility
-from monitor.model import Facility
+from monitor.model import Facility, FloatArray
 from monitor.stress.assumptions import Assumptions, fact_value, seconds
 from monitor.stress.field import INF, Field, Value, combine
 
@@ -22,7 +22,8 @@ GPU_MODELS = ("A100", "H100", "H200", "B200")
 class Lots:
     """Hardware as flat arrays over lots: its facility, model, month bought, value at the market mark, and units.
 
-    ``dated`` is False where nobody said when it was bought; ``bought`` is then the date of the figure.
+    ``dated`` is False where nobody said when it was bought; ``bought`` is then the date of the figure. ``decayed``:
+    years over which the value has fallen at the ``decay_annual`` of all models, 0 where it does not follow it.
     """
 
     facility: NDArray[np.int64]
@@ -31,6 +32,7 @@ class Lots:
     dated: tuple[bool, ...]
     value_usd: Field
     units: Field
+    decayed: FloatArray
 
 
 def build_lots(
@@ -58,6 +60,7 @@ def build_lots(
         tuple(row.dated for row in build.rows),
         Field.of([row.value for row in build.rows]),
         Field.of([row.units for row in build.rows]),
+        np.array([row.decayed for row in build.rows], dtype=np.float64),
     )
 
 
@@ -68,6 +71,7 @@ class _Lot(NamedTuple):
     dated: bool
     value: Value
     units: Value
+    decayed: float = 0.0
 
 
 class _LotBuilder:
@@ -76,6 +80,7 @@ class _LotBuilder:
     def __init__(self, assumptions: Assumptions, market: Mapping[str, Field], at: datetime):
         self.assumptions, self.market, self.at = assumptions, market, at
         self.rows: list[_Lot] = []
+        self.residuals: dict[tuple[str, date, str], Value] = {}
 
     def pool(self, f: int, pool: KnownFacility, kind: str) -> None:
         facility = pool.facility
@@ -100,7 +105,8 @@ class _LotBuilder:
         for u in facility.units:
             units, mark = Value.exact(u.units, seconds(u.fact.as_of)), self.mark(u.model)
             price = mark if mark.known else self.aged_cost(u.model, u.bought, kind)
-            self.rows.append(_Lot(f, u.model, u.bought, True, combine(lambda n, p: n * p, units, price), units))
+            value, years = combine(lambda n, p: n * p, units, price), self.years(u.model, u.bought, kind)
+            self.rows.append(_Lot(f, u.model, u.bought, True, value, units, 0.0 if mark.known else years))
         for v in facility.cost_vintages:
             used = () if v.fact.quality in ("filing", "press") else (f"cost vintages ({v.fact.quality})",)
             cost = Value.exact(v.cost_usd, seconds(v.fact.as_of), used)
@@ -113,8 +119,20 @@ class _LotBuilder:
 
     def residual(self, model: str, bought: date, kind: str) -> Value:
         """``(1 - decay)^years``: the share of its cost a machine of this age still fetches."""
-        years = max(0.0, (self.at.date() - bought).days / 365.25)
-        return combine(lambda decay: (1 - decay) ** years, self.assumptions.get("decay_annual", kind, model))
+        key = model, bought, kind
+        if key not in self.residuals:
+            years, decay = self.age(bought), self.assumptions.get("decay_annual", kind, model)
+            self.residuals[key] = combine(lambda lost: (1 - lost) ** years, decay)
+        return self.residuals[key]
+
+    def age(self, bought: date) -> float:
+        """Years since a purchase."""
+        return max(0.0, (self.at.date() - bought).days / 365.25)
+
+    def years(self, model: str, bought: date, kind: str) -> float:
+        """The age where it falls at the decay of all models, 0 where the model has a decay of its own."""
+        get = self.assumptions.get
+        return self.age(bought) if get("decay_annual", kind, model) is get("decay_annual", kind) else 0.0
 
     def aged_cost(self, model: str, bought: date, kind: str) -> Value:
         cost = self.assumptions.get("unit_cost_usd", kind, model)
@@ -144,7 +162,8 @@ class _LotBuilder:
                 value = combine(lambda p, r: p * r, part, self.residual(model, day, kind))
             elif by == "book":
                 value = combine(lambda p, r: p * r, part, self.assumptions.get("market_to_book", kind))
-            self.rows.append(_Lot(f, model, day, bought is not None, value, units))
+            years = self.years(model, day, kind) if by == "residual" else 0.0
+            self.rows.append(_Lot(f, model, day, bought is not None, value, units, years))
 
     def mix(self, kind: str) -> dict[str, Value]:
         """The assumed fleet where nobody says what was bought; shares of the present models add to one."""

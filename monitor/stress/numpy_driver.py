@@ -26,7 +26,8 @@ NOTHING = np.zeros((1, 1))
 def run(rows: Rows, factors: Factors, dt_years: float, out: Raw) -> None:
     """Fill ``out`` with every row over every path of ``factors``."""
     n_periods, n_rows, n_columns = rows.flow.shape
-    buffers = empty_side(n_periods, n_columns + 1, rows.pool.shape[1] + 1, PATHS)
+    width = min(PATHS, -(-factors.n_paths // WHOLE) * WHOLE)
+    buffers = empty_side(n_periods, n_columns + 1, rows.pool.shape[1] + 1, width)
     groups = [_group(rows, row, min(row + ROWS, n_rows)) for row in range(0, n_rows, ROWS)]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for start in range(0, factors.n_paths, PATHS):
@@ -46,7 +47,8 @@ class _Group(NamedTuple):
     has_impact: bool
 
 
-def _group(rows: Rows, start: int, stop: int) -> _Group:
+def shaped(rows: Rows, start: int, stop: int) -> Rows:
+    """Some neighbouring rows with a last axis of one, to broadcast over paths; the linear terms stay whole."""
     part = {}
     for name, array in rows._asdict().items():
         if name in ("flow", "pool", "counts"):
@@ -55,7 +57,11 @@ def _group(rows: Rows, start: int, stop: int) -> _Group:
             part[name] = array[start:stop]
         else:
             part[name] = np.ascontiguousarray(array[..., start:stop, None])
-    own = Rows(**part)
+    return Rows(**part)
+
+
+def _group(rows: Rows, start: int, stop: int) -> _Group:
+    own = shaped(rows, start, stop)
     flow = np.concatenate((rows.flow[:, start:stop], own.flow_const), axis=2)
     pool = np.broadcast_to(rows.pool[start:stop], (len(flow), stop - start, rows.pool.shape[1]))
     n_loan, n_side, n_coins = (int(n) for n in np.clip(rows.counts - start, 0, stop - start))
@@ -130,15 +136,17 @@ class _Block:
         return dscr
 
     def _sell_coins(self, n: int) -> None:
-        rows = self.rows
+        """Sell coins to hold the floor. Above it a sale is nothing, so the step runs only on the paths below it."""
+        cash, coins = self.cash[:n].reshape(-1), self.coins[:n].reshape(-1)
+        below = np.flatnonzero((self.cash[:n] < self.rows.floor[:n]) & (self.coins[:n] > 0.0))
+        if not len(below):
+            return
+        row = below // self.cash.shape[1]
         root = np.sqrt if self.group.has_impact else _nothing
-        cash, coins = cell.sell_coins(
-            np.minimum, np.maximum, root, self.cash[:n], self.coins[:n], rows.floor[:n], rows.impact[:n]
+        floor, impact = self.rows.floor[row, 0], self.rows.impact[row, 0]
+        cash[below], coins[below] = cell.sell_coins(
+            np.minimum, np.maximum, root, cash[below], coins[below], floor, impact
         )
-        if n == len(self.cash):
-            self.cash, self.coins = cash, coins
-        else:
-            self.cash[:n], self.coins[:n] = cash, coins
 
     def _side_debts(self, t: int) -> None:
         rows, side, n, k = self.rows, self.side, self.group.counts[0], self.group.counts[1]
@@ -148,14 +156,17 @@ class _Block:
         if n:
             self._margin_calls(t, n)
         self.due = NOTHING
-        if rows.bullet[t].any() or rows.loan_due[t].any():
+        ending = np.flatnonzero((rows.bullet[t, :k, 0] > 0) | (rows.loan_due[t, :k, 0] > 0))
+        if len(ending):
             after = cell.refinance(
-                side.refi[t], rows.bullet[t, :k], rows.bullet_secured[t, :k], rows.loan_due[t, :k],
-                self.rolled[:k], self.rolled_secured[:k], self.loan[:k], self.pledged[:k], self.coins[:k],
+                side.refi[t], rows.bullet[t, ending], rows.bullet_secured[t, ending], rows.loan_due[t, ending],
+                self.rolled[ending], self.rolled_secured[ending], self.loan[ending], self.pledged[ending],
+                self.coins[ending],
             )  # fmt: skip
             self.due = np.zeros(self.cash.shape)
-            self.due[:k] = after[0]
-            self.rolled[:k], self.rolled_secured[:k], self.loan[:k], self.pledged[:k], self.coins[:k] = after[1:]
+            states = (self.due, self.rolled, self.rolled_secured, self.loan, self.pledged, self.coins)
+            for state, now in zip(states, after, strict=True):
+                state[ending] = now
 
     def _margin_calls(self, t: int, n: int) -> None:
         """Test the coin loans. Calls are rare, so the step runs only on the paths beyond the lower of two levels."""

@@ -13,6 +13,7 @@ from monitor.known import KnownBorrower
 from monitor.model import FloatArray
 from monitor.stress import cashflow, due
 from monitor.stress.assumptions import fact_value
+from monitor.stress.coins import free_coins
 from monitor.stress.field import ADVERSE, INF, MIDDLE, NAN, Value, unique
 from monitor.stress.inputs import TESTS
 from monitor.stress.lots import GPU_MODELS
@@ -41,10 +42,29 @@ class Figures:
         one = state.under(Moves(base_rate=1.0))
         self.floating = [cashflow.floating_cost(one, row.debts, row.borrower.kind) for row in state.rows]
         self.items = [due.items(state, b, row) for b, row in enumerate(state.rows)]
+        self._mixes: dict[tuple[int, tuple[str, ...]], FloatArray] = {}
 
     def falls_due(self, months: int, b: int, corner: int) -> float:
         """Principal due within some months at a corner; NaN where unknown."""
         return float(due.due(self.state, months).values[corner, b])
+
+    def mix(self, b: int, models: tuple[str, ...]) -> FloatArray:
+        """Spot revenue by model, by what the borrower owns (by the assumed fleet where nobody says)."""
+        if (b, models) not in self._mixes:
+            self._mixes[b, models] = _mix(self.state, b, models)
+        return self._mixes[b, models]
+
+
+def _mix(state: State, b: int, models: tuple[str, ...]) -> FloatArray:
+    lots, weights = state.lots, np.zeros(len(models))
+    for i in np.flatnonzero((state.facility_borrower[lots.facility] == b) & lots.value_usd.known):
+        if lots.model[i] in models:
+            weights[models.index(lots.model[i])] += lots.value_usd.values[MIDDLE, i]
+    if not weights.sum():
+        for model in GPU_MODELS:
+            assumed = state.assumptions.get("gpu_mix", "all", model)
+            weights[models.index(model)] = assumed.middle if assumed.known else 1.0
+    return np.asarray(weights / weights.sum())
 
 
 @dataclass(frozen=True)
@@ -131,7 +151,7 @@ class Obligors:
         costs = mining + spot + float(contracted.sum()) - bill - quarter
         return {
             "mining_usd": mining * share,
-            "spot_usd": spot * share * self._mix(b),
+            "spot_usd": spot * share * self.figures.mix(b, self.models),
             "contracted_usd": contracted * share,
             "power_usd": bill * share,
             "opex_usd": np.full(self.n_periods, costs * share),
@@ -182,21 +202,9 @@ class Obligors:
                     priced[name] = priced.get(name, 0.0) + 3 * contract.monthly_revenue_usd
         return priced, unpriced
 
-    def _mix(self, b: int) -> FloatArray:
-        """Spot revenue by model, by what the borrower owns (by the assumed fleet where nobody says)."""
-        lots, weights = self.state.lots, np.zeros(len(self.models))
-        for i in np.flatnonzero((self.state.facility_borrower[lots.facility] == b) & lots.value_usd.known):
-            if lots.model[i] in self.models:
-                weights[self.models.index(lots.model[i])] += lots.value_usd.values[MIDDLE, i]
-        if not weights.sum():
-            for model in GPU_MODELS:
-                assumed = self.state.assumptions.get("gpu_mix", "all", model)
-                weights[self.models.index(model)] = assumed.middle if assumed.known else 1.0
-        return np.asarray(weights / weights.sum())
-
     def _stocks(self, b: int, row: Row) -> dict[str, float | FloatArray]:
         state = self.state
-        coins = row.take(state.facts["btc_free"].at(b))
+        coins = row.take(free_coins(state).at(b))
         if coins and not state.market["btc_usd"].known[0]:
             row.reasons.extend(state.market["btc_usd"].at(0).reasons)
             coins = NAN

@@ -1,23 +1,24 @@
 """What the paths are assumed to do, and the paths: ranges for what no document gives, corner by corner. Pure.
 
-These are assumptions about markets, not about borrowers; each has a low, a middle and a high, and every answer made
-of paths names the ones it used. Correlation is a set of three, never a fitted constant: no published correlation of
-bitcoin and compute rents exists.
+These are assumptions about markets, not about borrowers; the book's assumptions hold them, each with a low, a middle
+and a high, and every answer made of paths names the ones it used. Correlation is a set of three, never a fitted
+constant: no published correlation of bitcoin and compute rents exists.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from monitor.model import FloatArray
+from monitor.stress.assumptions import Assumptions
 from monitor.stress.bridge import MANY, Bridge
 from monitor.stress.field import MIDDLE
 from monitor.stress.inputs import Factors
-from monitor.stress.paths import MICRO_BLOCK, Copula, Market, as_factors, shocks
+from monitor.stress.paths import MICRO_BLOCK, Copula, Market, as_factors, as_shock, shocks
 from monitor.stress.scenario import Move, Scenario, apply
 from monitor.stress.state import State
 
@@ -26,42 +27,43 @@ RHOS = (0.0, 0.35, 0.7)
 MIDDLE_RHO = 0.35
 
 
-class Prior(NamedTuple):
-    """One assumption about markets at the three corners (middle, adverse, favourable), and why."""
-
-    corners: tuple[float, float, float]
-    why: str
+#: two axes of the paths (crypto, rental, spread) and their correlation
+Pair = tuple[str, str, float]
 
 
-PRIORS: dict[str, Prior] = {
-    "crypto_vol": Prior((0.60, 0.80, 0.45), "yearly volatility of bitcoin, calm to stressed"),
-    "rental_vol": Prior((0.45, 0.60, 0.30), "yearly volatility of GPU rents; two years of indices, a judgement"),
-    "spread_vol": Prior((0.02, 0.03, 0.01), "credit spreads widened 100 bp in three months of 2026"),
-    "base_vol": Prior((0.01, 0.015, 0.005), "yearly standard deviation of the base rate, for the distance only"),
-    "spread": Prior((0.04, 0.06, 0.03), "spread of this sector today; no source feeds it"),
-    "refi_shut_above": Prior((0.08, 0.0, 1.0), "spread at which nobody refinances: 400 bp wider; ends: always, never"),
-    "loss_chance": Prior((0.02, 0.05, 0.005), "yearly chance that one customer is lost, whoever it is"),
-    "contract_sigma": Prior((0.30, 0.45, 0.20), "share of contracts one standard deviation takes, for the distance"),
-    "vacancy_months": Prior((6.0, 12.0, 3.0), "months a defaulted tenant's space earns nothing"),
+#: assumptions about markets, not about borrowers: name in the book's assumptions -> what it is
+MARKET = {
+    "crypto_vol": "yearly volatility of bitcoin",
+    "rental_vol": "yearly volatility of GPU rents",
+    "spread_vol": "yearly standard deviation of this sector's credit spread",
+    "base_vol": "yearly standard deviation of the base rate, for the distance only",
+    "spread_today": "credit spread of this sector today",
+    "refi_shut_above": "credit spread at which nobody refinances",
+    "loss_chance": "yearly chance that one customer is lost, whoever it is",
+    "contract_sigma": "share of contracts one standard deviation takes, for the distance",
+    "vacancy_months": "months a defaulted tenant's space earns nothing",
 }
 
 
-def prior(name: str, corner: int = MIDDLE) -> float:
-    """One assumption at one corner.
+def prior(name: str, corner: int, known: Assumptions) -> float:
+    """One assumption about markets at one corner; NaN where the book's assumptions do not hold it.
 
-    >>> prior("loss_chance"), prior("loss_chance", 1), prior("loss_chance", 2)
-    (0.02, 0.05, 0.005)
+    >>> from monitor.model import Assumption
+    >>> rows = [Assumption("loss_chance", "all", 0.005, 0.02, 0.05, "ratio", "customers go", "a judgement")]
+    >>> [prior("loss_chance", corner, Assumptions.of(rows)) for corner in range(3)]
+    [0.02, 0.05, 0.005]
     """
-    return PRIORS[name].corners[corner]
+    return known.get(name).corners[corner]
 
 
-def notes() -> tuple[str, ...]:
-    """The assumptions as lines a person can read."""
-    lines = []
-    for name, (corners, why) in PRIORS.items():
-        low, high = min(corners), max(corners)
-        lines.append(f"{name} {corners[MIDDLE]:g} ({low:g} to {high:g}, assumed): {why}")
-    return tuple(lines)
+def missing(known: Assumptions) -> tuple[str, ...]:
+    """Which assumptions about markets the book's do not hold, as reasons: without them no path can be drawn."""
+    return tuple(reason for name in MARKET for reason in known.get(name).reasons)
+
+
+def notes(known: Assumptions) -> tuple[str, ...]:
+    """The assumptions about markets as lines a person can read."""
+    return tuple(f"{text}: {what}" for name, what in MARKET.items() for text in known.get(name).used)
 
 
 def correlation(n: int, rho: float) -> FloatArray:
@@ -75,42 +77,66 @@ def correlation(n: int, rho: float) -> FloatArray:
     return np.asarray(rho * np.outer(sign, sign) + (1 - rho) * np.eye(n))
 
 
-@lru_cache(maxsize=16)
-def _shocks(customers: tuple[str, ...], rho: float, seed: int, n_periods: int, n: int) -> tuple[Copula, FloatArray]:
-    """Shocks of the first ``n`` paths. A pure function of its arguments, kept because drawing them is the slow part;
-    what the market is assumed to do with them is not in here."""
+def drawn_shocks(
+    customers: tuple[str, ...], rho: float, seed: int, n_periods: int, n: int,
+    pairs: tuple[Pair, ...] = (), given: tuple[tuple[str, float], ...] = (), block: int = 0,
+) -> tuple[Copula, FloatArray]:  # fmt: skip
+    """Shocks of the first ``n`` paths of a block, given some in the first period; a pure function of its arguments.
+    What the market is assumed to do with them is not in here."""
     names = ("crypto", "rental", "spread", *customers)
-    copula = Copula(names, correlation(len(names), rho), seed=seed, n_periods=n_periods, label="rho")
-    drawn = shocks(copula, 0)[:, :, : min(n, MICRO_BLOCK)].copy()
+    matrix = correlation(len(names), rho)
+    for one, other, stated in pairs:
+        i, j = names.index(one), names.index(other)
+        matrix[i, j] = matrix[j, i] = stated
+    copula = Copula(names, matrix, seed=seed, n_periods=n_periods, label="correlation of the paths")
+    drawn = shocks(copula, block, dict(given))[:, :, : min(n, MICRO_BLOCK)].copy()
     drawn.setflags(write=False)
     return copula, drawn
 
 
-def _market(corner: int, btc_usd: float, base_rate: float, n_models: int, n_customers: int) -> Market:
+Draw = Callable[..., tuple[Copula, FloatArray]]
+#: drawing is the slow part of an answer: what was drawn is kept for the next tick
+kept_shocks = lru_cache(maxsize=16)(drawn_shocks)
+
+
+def _market(
+    known: Assumptions, corner: int, btc_usd: float, base_rate: float, n_models: int, n_customers: int
+) -> Market:
     """Where the factors stand and how they move, at one corner."""
+    names = ("spread_today", "crypto_vol", "rental_vol", "spread_vol", "loss_chance", "refi_shut_above")
+    spread, crypto, rental, spread_vol, lost, shut = (prior(name, corner, known) for name in names)
     return Market(
-        btc_usd, base_rate, prior("spread", corner), prior("crypto_vol", corner), prior("rental_vol", corner),
-        prior("spread_vol", corner), rent_elasticity=(1.0,) * n_models, residual_elasticity=(0.5,) * n_models,
-        residual_decay=(0.0,) * n_models, loss_chance=(prior("loss_chance", corner),) * n_customers,
-        refi_shut_spread=prior("refi_shut_above", corner),
+        btc_usd, base_rate, spread, crypto, rental, spread_vol, rent_elasticity=(1.0,) * n_models,
+        residual_elasticity=(0.5,) * n_models, residual_decay=(0.0,) * n_models, loss_chance=(lost,) * n_customers,
+        refi_shut_spread=shut,
     )  # fmt: skip
 
 
 def simulated(
     rows: Bridge, btc_usd: float, base_rate: float, *, corner: int = MIDDLE, rho: float = MIDDLE_RHO, seed: int = 1,
-    n_paths: int = MICRO_BLOCK, refi_shut: bool = False,
+    n_paths: int = MICRO_BLOCK, refi_shut: bool = False, pairs: tuple[Pair, ...] = (),
+    given: Mapping[str, float] | None = None, block: int = 0, draw: Draw = kept_shocks,
 ) -> Factors:  # fmt: skip
-    """Up to 4,096 paths on the axes of the rows; the same numbers whenever they are asked for.
+    """Up to 4,096 paths on the axes of the rows, those from number 4,096 x ``block`` on; the same numbers whenever
+    they are asked for.
 
     ``refi_shut``: nothing falling due is rolled on any path. An unknown bitcoin price (NaN) is taken as one: rows that
-    hold coins are unknown anyway. Only customers who pay somebody in the rows get an axis of their own.
+    hold coins are unknown anyway. Only customers who pay somebody in the rows get an axis of their own. ``pairs``: a
+    stated correlation of two axes in place of ``rho``; ``given``: what happens in the first period, as in
+    :func:`monitor.stress.paths.simulate`; the other axes then follow their conditional distribution. ``draw``:
+    :func:`drawn_shocks`, or a memo of it; the default keeps what it drew. ValueError naming every assumption about
+    markets that the book does not hold.
     """
+    if without := missing(rows.assumptions):
+        raise ValueError("; ".join(without))
     n_periods = rows.inputs.opex_usd.shape[1]
     pay = np.nan_to_num(rows.inputs.contracted_usd).sum(axis=0) > 0
     axes = [c for c, name in enumerate(rows.counterparties) if pay[c] and name != MANY]
-    copula, drawn = _shocks(tuple(rows.counterparties[c] for c in axes), rho, seed, n_periods, n_paths)
     price = btc_usd if np.isfinite(btc_usd) else 1.0
-    market = _market(corner, price, base_rate, len(rows.models), len(axes))
+    market = _market(rows.assumptions, corner, price, base_rate, len(rows.models), len(axes))
+    at_first = tuple((name, as_shock(name, move, market, rows.inputs.dt_years)) for name, move in (given or {}).items())
+    customers = tuple(rows.counterparties[c] for c in axes)
+    copula, drawn = draw(customers, rho, seed, n_periods, n_paths, pairs, at_first, block)
     made = as_factors(copula, market, drawn, rows.inputs.dt_years)
     loss = np.zeros((n_periods, len(rows.counterparties), made.n_paths))
     loss[:, axes] = made.contract_loss
@@ -133,11 +159,11 @@ def under(rows: Bridge, state: State, scenario: Scenario) -> Factors:
     n_periods, months = rows.inputs.opex_usd.shape[1], rows.inputs.dt_years * 12
     steps = []
     for t in range(n_periods):
-        partial = tuple(_partial(move, (t + 1) * months) for move in scenario.moves)
+        partial = tuple(partway(move, (t + 1) * months) for move in scenario.moves)
         steps.append(apply(state, replace(scenario, moves=partial)).factors)
     btc, base = levels(state)
     price = btc if np.isfinite(btc) else 1.0
-    largest = _largest(rows)
+    today, largest = prior("spread_today", MIDDLE, state.assumptions), _largest(rows)
     loss = np.zeros((n_periods, len(rows.counterparties), 1))
     for t, step in enumerate(steps):
         for c, name in enumerate(rows.counterparties):
@@ -150,7 +176,7 @@ def under(rows: Bridge, state: State, scenario: Scenario) -> Factors:
     return Factors.build(
         n_periods, 1, n_models=len(rows.models), n_counterparties=len(rows.counterparties), **column,
         btc_usd=[[step.btc * price] for step in steps], base_rate=[[base + step.base_rate] for step in steps],
-        spread=[[prior("spread") + step.spread] for step in steps], refi_open=[[step.refinancing] for step in steps],
+        spread=[[today + step.spread] for step in steps], refi_open=[[step.refinancing] for step in steps],
         rent=[[[step.rent_of(model)] for model in rows.models] for step in steps], contract_loss=loss,
     )  # fmt: skip
 
@@ -161,7 +187,7 @@ def _largest(rows: Bridge) -> set[int]:
     return {int(row.argmax()) for row in paid if row.max(initial=0.0) > 0}
 
 
-def _partial(move: Move, month: float) -> Move:
+def partway(move: Move, month: float) -> Move:
     """The move as far as it has come by a month."""
     done = 1.0 if move.over_months <= 0 else min(1.0, month / move.over_months)
     if move.verb != "to":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -114,7 +115,7 @@ def shocks(copula: Copula, block: int, given: Mapping[str, float] | None = None)
         raise ValueError(
             f"no axis {', '.join(unknown)} among {', '.join(copula.names)}" if unknown else f"no block {block}"
         )
-    mixing, normal = _draws(copula, block)
+    mixing, normal = _draws((copula.n_periods, len(copula.names)), copula.seed, copula.method, block)
     fixed = np.array([name in given for name in copula.names])
     ahead = copula.lower @ normal
     at = np.array([_to_t(given[name], copula.nu) for name in copula.names if name in given])
@@ -134,24 +135,37 @@ def shocks(copula: Copula, block: int, given: Mapping[str, float] | None = None)
     return _to_normal(ahead, copula.nu)
 
 
-def _draws(copula: Copula, block: int) -> tuple[FloatArray, FloatArray]:
-    """Uniforms (4096,) for the mixing variable and independent normals (T,F,4096), from (seed, block) alone."""
-    shape = (copula.n_periods, len(copula.names))
-    size = shape[0] * shape[1]
-    if copula.method == "antithetic":
-        stream = np.random.Generator(np.random.Philox(key=copula.seed, counter=block << 128))
-        half = stream.standard_normal((*shape, MICRO_BLOCK // 2))
-        uniform = stream.random(MICRO_BLOCK // 2) * (1 - 2 * HALF_CELL) + HALF_CELL
-        return np.tile(uniform, 2), np.concatenate((half, -half), axis=2)
+@lru_cache(maxsize=2)
+def _draws(
+    shape: tuple[int, int], seed: int, method: Literal["sobol", "antithetic"], block: int
+) -> tuple[FloatArray, FloatArray]:
+    """Uniforms (4096,) for the mixing variable and independent normals (T,F,4096), from (seed, block) alone.
+
+    The last ones are kept: several correlations of the same axes start from the same draws.
+    """
+    uniform, normal = _antithetic(shape, seed, block) if method == "antithetic" else _sobol(shape, seed, block)
+    uniform.setflags(write=False)
+    normal.setflags(write=False)
+    return uniform, normal
+
+
+def _antithetic(shape: tuple[int, int], seed: int, block: int) -> tuple[FloatArray, FloatArray]:
+    stream = np.random.Generator(np.random.Philox(key=seed, counter=block << 128))
+    half = stream.standard_normal((*shape, MICRO_BLOCK // 2))
+    uniform = stream.random(MICRO_BLOCK // 2) * (1 - 2 * HALF_CELL) + HALF_CELL
+    return np.tile(uniform, 2), np.concatenate((half, -half), axis=2)
+
+
+def _sobol(shape: tuple[int, int], seed: int, block: int) -> tuple[FloatArray, FloatArray]:
     from scipy.special import ndtri
     from scipy.stats import qmc
 
-    sobol = qmc.Sobol(size + 1, scramble=True, rng=np.random.default_rng(copula.seed))
+    sobol = qmc.Sobol(shape[0] * shape[1] + 1, scramble=True, rng=np.random.default_rng(seed))
     if block:
         sobol.fast_forward(block * MICRO_BLOCK)
     points = sobol.random(MICRO_BLOCK) + HALF_CELL
     normal = np.ascontiguousarray(ndtri(points[:, 1:]).T)
-    return points[:, 0], normal.reshape(*shape, MICRO_BLOCK)
+    return points[:, 0].copy(), normal.reshape(*shape, MICRO_BLOCK)
 
 
 def _condition(correlation: FloatArray, fixed: np.ndarray, at: FloatArray) -> tuple[FloatArray, FloatArray, float]:
@@ -231,8 +245,11 @@ class Market:
             raise ValueError(
                 "rent_elasticity, residual_elasticity and residual_decay must have one number for every model"
             )
-        if min(self.crypto_vol, self.rental_vol, self.spread_vol) <= 0 or self.btc_usd <= 0:
-            raise ValueError("crypto_vol, rental_vol, spread_vol and btc_usd must be above zero")
+        positive = (self.crypto_vol, self.rental_vol, self.spread_vol, self.btc_usd)
+        if not all(0 < number < float("inf") for number in positive):
+            raise ValueError("crypto_vol, rental_vol, spread_vol and btc_usd must be above zero and finite")
+        if not all(-0.5 <= rate < float("inf") for rate in (self.base_rate, self.spread)):
+            raise ValueError("base_rate and spread are yearly rates as fractions, from -0.5 on")
         if any(not 0 <= chance <= 1 for chance in (*self.loss_chance, self.loss_share)):
             raise ValueError("loss_chance and loss_share are fractions between 0 and 1")
 
@@ -264,7 +281,7 @@ def simulate(
         raise ValueError(
             f"loss_chance has {len(market.loss_chance)} numbers for {len(copula.names) - 3} counterparties"
         )
-    scaled = {name: _as_shock(name, move, market, dt_years) for name, move in (given or {}).items()}
+    scaled = {name: as_shock(name, move, market, dt_years) for name, move in (given or {}).items()}
     parts = []
     for block in range(start // MICRO_BLOCK, (stop - 1) // MICRO_BLOCK + 1):
         first = block * MICRO_BLOCK
@@ -274,7 +291,7 @@ def simulate(
     return Factors(**joined)
 
 
-def _as_shock(name: str, move: float, market: Market, dt_years: float) -> float:
+def as_shock(name: str, move: float, market: Market, dt_years: float) -> float:
     """A given move in standard deviations of one period."""
     root = np.sqrt(dt_years)
     if name == SPREAD:
@@ -297,18 +314,35 @@ def as_factors(copula: Copula, market: Market, z: FloatArray, dt_years: float) -
     )
     spread = market.spread + np.cumsum(z[:, names.index(SPREAD)], axis=0) * market.spread_vol * root
     others = [k for k, name in enumerate(names) if name not in (CRYPTO, RENTAL, SPREAD)]
-    rent, residual, decay = (
-        np.array(a)[None, :, None] for a in (market.rent_elasticity, market.residual_elasticity, market.residual_decay)
-    )
-    return Factors.build(
-        len(z), z.shape[2], n_models=rent.shape[1], n_counterparties=len(others),
-        btc_usd=market.btc_usd * np.exp(crypto), btc_low=period_low(market.crypto_vol, dt_years),
-        hashprice=np.exp(market.hashprice_elasticity * crypto), rent=np.exp(rent * rental[:, None]),
-        residual=np.exp(residual * rental[:, None] - decay * years[:, None]),
-        utilisation=np.exp(market.utilisation_elasticity * rental), base_rate=market.base_rate,
+    price, shape = np.exp(crypto), crypto.shape
+    decay = np.array(market.residual_decay)[None, :, None] * years[:, None]
+    residual = _powers(rental, market.residual_elasticity)
+    if decay.any():
+        residual = residual * np.exp(-decay)
+    flat = {name: np.broadcast_to(np.float64(value), shape) for name, value in (
+        ("btc_low", period_low(market.crypto_vol, dt_years)), ("base_rate", market.base_rate), ("power", 1.0),
+        ("liquidation_share", 1.0),
+    )}  # fmt: skip
+    # not Factors.build: a checked market and finite shocks cannot make a number it would refuse
+    return Factors(
+        btc_usd=market.btc_usd * price, hashprice=_power(price, crypto, market.hashprice_elasticity),
+        rent=_powers(rental, market.rent_elasticity), residual=residual,
+        utilisation=_powers(rental, (market.utilisation_elasticity,))[:, 0],
         spread=np.maximum(spread, 0.0), refi_open=(spread < market.refi_shut_spread) * 1.0,
-        contract_loss=_losses(z[:, others], market, dt_years),
+        contract_loss=_losses(z[:, others], market, dt_years), **flat,
     )  # fmt: skip
+
+
+def _power(price: FloatArray, log: FloatArray, elasticity: float) -> FloatArray:
+    """exp(elasticity log) where exp(log) is there already."""
+    return price if elasticity == 1 else np.exp(elasticity * log)
+
+
+def _powers(log: FloatArray, elasticities: tuple[float, ...]) -> FloatArray:
+    """exp(elasticity log) per model (T,M,n); one array seen M times where all models move alike."""
+    alike = len(set(elasticities)) == 1
+    made = np.exp(np.array(elasticities[:1] if alike else elasticities)[None, :, None] * log[:, None])
+    return np.broadcast_to(made, (len(log), len(elasticities), log.shape[1])) if alike else made
 
 
 def _losses(z: FloatArray, market: Market, dt_years: float) -> FloatArray:
@@ -317,4 +351,6 @@ def _losses(z: FloatArray, market: Market, dt_years: float) -> FloatArray:
 
     chance = 1 - (1 - np.array(market.loss_chance)) ** dt_years
     lost = z < ndtri(chance)[None, :, None]
-    return np.asarray(np.maximum.accumulate(lost, axis=0) * market.loss_share)
+    for t in range(1, len(lost)):
+        lost[t] |= lost[t - 1]
+    return np.asarray(lost * market.loss_share)

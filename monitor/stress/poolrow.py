@@ -108,7 +108,7 @@ class Pools:
             later = replace(
                 state, at=state.at.replace(year=ends_at.year, month=ends_at.month, day=min(28, state.at.day))
             )
-            then = collateral.contractual(later).at(f)
+            then = collateral.contractual_of(later, f)
             row.numbers["paper_usd"] = np.linspace(row.take(now), then.corners[self.corner], n + 1)[1:]
         if pool.facility.pool == "none":
             row.asks[:] = False

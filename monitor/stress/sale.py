@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from monitor.model import BoolArray, FloatArray
 from monitor.stress import collateral, due, poolcash
-from monitor.stress.assumptions import Assumptions
-from monitor.stress.field import ADVERSE, FAVOURABLE, MIDDLE, Field, choose
-from monitor.stress.lots import build_lots
+from monitor.stress.coins import free_coins
+from monitor.stress.field import ADVERSE, FAVOURABLE, INF, MIDDLE, Field, choose
 from monitor.stress.state import State
 
 #: a pool given up without recourse to the owner
@@ -100,14 +99,12 @@ def _machines(
 
 
 def with_decay(own: Holdings, state: State, decay: float) -> Holdings:
-    """The same holdings with GPUs losing this much a year in place of the assumed range."""
-    rows = state.book.assumptions if state.book else ()
-    assumptions = Assumptions.of(
-        [replace(row, low=decay, middle=decay, high=decay) if row.name == "decay_annual" else row for row in rows]
-    )
-    kinds = [state.kind(f) for f in range(len(state.facilities))]
-    aged = replace(state, lots=build_lots(state.pools, kinds, assumptions, state.market, state.at))
-    units, value, _ = _machines(aged, collateral.stressed_lots(aged), own.models, MIDDLE, [])
+    """The same holdings, at the middle, with GPUs losing this much a year in place of the assumed share."""
+    lots = state.lots
+    assumed = [state.assumptions.get("decay_annual", state.kind(int(f))).middle for f in lots.facility]
+    ratio = np.where(lots.decayed > 0, (1 - decay) / (1 - np.array(assumed)), 1.0) ** lots.decayed
+    marked = collateral.stressed_lots(state) * Field.exact(ratio)
+    units, value, _ = _machines(state, marked, own.models, MIDDLE, [])
     return replace(own, units=units, value_usd=value)
 
 
@@ -127,7 +124,7 @@ def _other(state: State, corner: int, left: list[str]) -> FloatArray:
 
 def _liquid(state: State) -> Field:
     price = state.price("btc_usd", len(state.borrowers))
-    coins = collateral.worth(state.facts["btc_free"], price, state.factors.btc)
+    coins = collateral.worth(free_coins(state), price, state.factors.btc)
     return state.facts["cash_unrestricted_usd"] + coins
 
 
@@ -185,11 +182,22 @@ def settle(
 
 
 def _price(own: Holdings, released: BoolArray, extra: FloatArray | None) -> FloatArray:
-    """Price after everything released is sold, as a share of the mark: exp(-units / depth)."""
+    """Price after everything released is sold, as a share of the mark; a matrix product adds up by model."""
     sold = own.units.T @ released.astype(float)
     if extra is not None:
         sold = sold + extra[:, None]
-    return np.asarray(np.exp(-sold / own.depth_units[:, None]))
+    return price_left(sold, own.depth_units[:, None])
+
+
+def price_left(sold_units: FloatArray, depth_units: FloatArray) -> FloatArray:
+    """exp(-units / depth), a share of the mark. Without any depth a sale leaves nothing, and no sale leaves all.
+
+    >>> price_left(np.array([0.0, 5.0, 5.0]), np.array([0.0, 0.0, 5.0])).round(6).tolist()
+    [1.0, 0.0, 0.367879]
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        left = np.exp(-sold_units / depth_units)
+    return np.where(sold_units == 0, 1.0, left)
 
 
 def proceeds_share(price: FloatArray) -> FloatArray:
@@ -204,9 +212,11 @@ def proceeds_share(price: FloatArray) -> FloatArray:
 
 def _surrendered(own: Holdings, price: FloatArray) -> BoolArray:
     """Pools behind limited recourse, under water at the new marks and not carrying their debt service."""
-    value = own.value_usd @ price + own.other_usd[:, None]
     weak = own.limited & own.pledged & (own.dscr < 1) & (own.value_usd.sum(axis=1) + own.other_usd > 0)
-    return np.asarray((own.principal_usd[:, None] > value) & weak[:, None])
+    out = np.zeros((len(weak), price.shape[1]), bool)
+    value = own.value_usd[weak] @ price + own.other_usd[weak, None]
+    out[weak] = own.principal_usd[weak, None] > value
+    return out
 
 
 def _uncovered(own: Holdings, released: BoolArray, given_up: BoolArray, price: FloatArray) -> FloatArray:
@@ -214,18 +224,19 @@ def _uncovered(own: Holdings, released: BoolArray, given_up: BoolArray, price: F
     held = own.value_usd @ price
     sold = (own.value_usd @ proceeds_share(price)) * own.haircut
     value = np.where(released, sold, held) + own.other_usd[:, None]
-    short = np.where(given_up, np.maximum(own.principal_usd[:, None] - value, 0.0), 0.0)
-    kept = np.where(given_up, 0.0, value)
-    gone = np.where(given_up, own.principal_usd[:, None], 0.0)
-    owned, lost, left = (_by_owner(own, part) for part in (kept, short, gone))
-    rest = np.maximum(own.debt_usd[:, None] - left - own.liquid_usd[:, None] - owned, 0.0)
+    lost: FloatArray | float = 0.0
+    left: FloatArray | float = 0.0
+    if given_up.any():
+        lost = _by_owner(own, np.where(given_up, np.maximum(own.principal_usd[:, None] - value, 0.0), 0.0))
+        left = _by_owner(own, np.where(given_up, own.principal_usd[:, None], 0.0))
+        value = np.where(given_up, 0.0, value)
+    rest = np.maximum(own.debt_usd[:, None] - left - own.liquid_usd[:, None] - _by_owner(own, value), 0.0)
     return np.where(own.counted[:, None], rest + lost, 0.0)
 
 
 def _by_owner(own: Holdings, part: FloatArray) -> FloatArray:
-    out = np.zeros((len(own.borrowers), part.shape[1]))
-    np.add.at(out, own.owner, part)
-    return out
+    """Sums over the pools of each borrower (B,S); a product with ones and zeros is the fastest way to add rows."""
+    return np.asarray((np.arange(len(own.borrowers))[:, None] == own.owner).astype(float) @ part)
 
 
 @dataclass(frozen=True)
@@ -267,11 +278,12 @@ def _sale(state: State, corners: list[Holdings], model: str, units: float) -> Sa
     for own in corners:
         held = own.units[:, m].sum()
         mark = float(own.value_usd[:, m].sum() / held) if held > 0 else float("nan")
-        price = float(np.exp(-units / own.depth_units[m]))
-        months.append(float(3 * units / own.depth_units[m]))
+        depth = own.depth_units[m]
+        price = float(price_left(np.array([units]), np.array([depth]))[0])
+        months.append(float(3 * units / depth) if depth > 0 else INF if units > 0 else 0.0)
         average.append(float(mark * own.haircut * proceeds_share(np.array([price]))[0]))
         last.append(mark * own.haircut * price)
-    left = float(np.exp(-units / base.depth_units[m]))
+    left = float(price_left(np.array([units]), base.depth_units[m : m + 1])[0])
     remarked = {}
     for f in np.flatnonzero(base.value_usd[:, m] > 0):
         before = float(base.value_usd[f].sum() + base.other_usd[f])

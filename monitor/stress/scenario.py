@@ -1,6 +1,8 @@
 """Stress scenarios: named moves of factors, and how they act on a state. Pure.
 
-A scenario is applied at once and in full; ``over`` (the months a move takes) is kept for path simulation.
+:func:`apply` applies a scenario at once and in full. Where months are looked at (first breach, paths, the build case)
+a move comes in evenly over its ``over_months``, the capex rule holds while refinancing is shut, and a stated
+correlation of two axes replaces the set of three.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ FACTORS: dict[str, FactorInfo] = {
         ("to",), 0.0, 1.0, ("counterparty",), "share lost", "contracted revenue lost; 'largest' is the largest customer"
     ),
     "delay_months": FactorInfo(
-        ("to", "add"), 0.0, 60.0, (), "months", "late delivery; the run-off case holds no undelivered contract to delay"
+        ("to", "add"), 0.0, 60.0, (), "months", "late start of contracts that have not started; the build case only"
     ),
     "base_rate": FactorInfo(
         ("add",), -0.2, 0.5, (), "fraction a year", "reference rate; costs the unhedged floating part"
@@ -72,8 +74,8 @@ class Move:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A named set of moves. ``capex_rule``: which capex goes on while refinancing is shut; it and ``correlation`` are
-    for paths, an instantaneous scenario does not use them."""
+    """A named set of moves. ``capex_rule``: whether committed capex goes on while refinancing is shut (it enters first
+    breach and paths); ``correlation``: of two axes of simulated paths, in place of the set of three (:func:`pairs`)."""
 
     name: str
     moves: tuple[Move, ...] = ()
@@ -81,6 +83,25 @@ class Scenario:
     capex_rule: Literal["stop", "committed"] = "committed"
     correlation: Mapping[str, float] = field(default_factory=dict)
     file: str = ""
+
+
+#: factors that have an axis of their own on simulated paths
+PATH_AXES = {"btc": "crypto", "rent": "rental", "spread": "spread"}
+
+
+def pairs(scenario: Scenario) -> tuple[tuple[str, str, float], ...]:
+    """The stated correlations by axis of the paths; ValueError for a factor without one.
+
+    >>> pairs(Scenario("s", correlation={"btc/rent": 0.7}))
+    (('crypto', 'rental', 0.7),)
+    """
+    found = []
+    for pair, value in scenario.correlation.items():
+        one, _, other = pair.partition("/")
+        if one not in PATH_AXES or other not in PATH_AXES:
+            raise ValueError(f"correlation {pair}: only {', '.join(PATH_AXES)} have an axis on simulated paths")
+        found.append((PATH_AXES[one], PATH_AXES[other], value))
+    return tuple(found)
 
 
 def apply(state: State, scenario: Scenario) -> State:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monitor.model import BoolArray, FloatArray
 from monitor.stress.inputs import INF, LTV_BASES, TESTS, CellInputs, Factors
+
+
+class Firsts(NamedTuple):
+    """What a driver fills where only the first breach is asked for, (B,S) in the order of the inputs."""
+
+    first: NDArray[np.int16]
+    code: NDArray[np.uint8]
 
 
 class Raw(NamedTuple):
@@ -165,12 +172,13 @@ def schedule(inputs: CellInputs) -> Schedule:
     balance, undrawn = np.nan_to_num(inputs.debt_usd), np.nan_to_num(inputs.undrawn_usd)
     share, dt, secured = np.nan_to_num(inputs.floating_share), inputs.dt_years, np.nan_to_num(inputs.secured)
     rate = share * np.nan_to_num(inputs.margin) + (1 - share) * np.nan_to_num(inputs.fixed_rate)
+    paid, ends, drawn = (np.nan_to_num(a) for a in (inputs.principal_usd, inputs.bullet_usd, inputs.draw_usd))
     periods = []
     for t in range(inputs.opex_usd.shape[1]):
         interest, base = balance * rate * dt, balance * share
-        principal = np.minimum(np.nan_to_num(inputs.principal_usd[:, :, t]), balance)
-        bullet = np.minimum(np.nan_to_num(inputs.bullet_usd[:, :, t]), balance - principal)
-        draw = np.minimum(np.nan_to_num(inputs.draw_usd[:, :, t]), undrawn) * (inputs.case == "build")
+        principal = np.minimum(paid[:, :, t], balance)
+        bullet = np.minimum(ends[:, :, t], balance - principal)
+        draw = np.minimum(drawn[:, :, t], undrawn) * (inputs.case == "build")
         balance, undrawn = balance - principal - bullet + draw, undrawn - draw
         columns = (interest + principal, base, bullet, bullet * secured, balance * secured, draw)
         periods.append([column.sum(axis=1) for column in columns])
@@ -189,8 +197,9 @@ def rows_of(inputs: CellInputs) -> Rows:
     order = np.argsort(np.where(has_loan, 0, np.where(has_side, 1, np.where(has_coins, 2, 3))), kind="stable")
     counts = np.array([has_loan.sum(), has_side.sum(), (has_side | has_coins).sum()], np.int64)
     contracted = zero(inputs.contracted_usd)[:, :, None] * zero(inputs.in_force)
-    fixed = (zero(inputs.mining_usd)[:, None], -zero(inputs.power_usd)[:, None], zero(inputs.spot_usd))
-    flow = np.stack([np.concatenate((*fixed, contracted[:, :, t]), axis=1) for t in range(n_periods)])
+    fixed = np.column_stack((zero(inputs.mining_usd), -zero(inputs.power_usd), zero(inputs.spot_usd)))
+    every = np.broadcast_to(fixed, (n_periods, *fixed.shape))
+    flow = np.concatenate((every, np.moveaxis(contracted, 2, 0)), axis=2)
     contractual = np.array([basis == "contractual" for basis in inputs.ltv_basis], bool)
     liquidity = np.maximum(np.where(np.isnan(inputs.liquidity_min_usd), 0.0, inputs.liquidity_min_usd), 0.0)
     made = {
@@ -231,12 +240,20 @@ def rows_of(inputs: CellInputs) -> Rows:
         "maturity_level": np.where(level["maturity"], 0.0, -INF),
     }
     made["margin_scale"], made["margin_offset"] = _margins(inputs)
-    per_row = {"pool", "margin_scale", "margin_offset"}
-    sorted_rows = {
-        name: np.ascontiguousarray(array[order] if array.ndim == 1 or name in per_row else array[:, order])
-        for name, array in made.items()
-    }
-    return Rows(order=order, counts=counts, **sorted_rows)
+    return Rows(order=order, counts=counts, **{name: _rows_at(name, array, order) for name, array in made.items()})
+
+
+def taken(rows: Rows, keep: BoolArray) -> Rows:
+    """Some of the rows (B,) in sorted order; ``order`` still points to the rows of the inputs."""
+    counts = np.array([int(keep[:n].sum()) for n in rows.counts], np.int64)
+    part = {name: _rows_at(name, array, keep) for name, array in rows._asdict().items() if name != "counts"}
+    return Rows(counts=counts, **part)
+
+
+def _rows_at(name: str, array: NDArray[Any], index: NDArray[Any]) -> NDArray[Any]:
+    """Some rows of one array of the row side; most have the period before the row."""
+    first = array.ndim == 1 or name in ("pool", "margin_scale", "margin_offset")
+    return np.ascontiguousarray(array[index] if first else array[:, index])
 
 
 def _pool(inputs: CellInputs) -> FloatArray:
@@ -315,8 +332,9 @@ def side_of(factors: Factors, dt_years: float, out: Side, multiple: int) -> Side
     np.multiply(factors.rent, factors.utilisation[:, None], out=side.flow[:, 2 : 2 + models])
     last = 2 + models + factors.contract_loss.shape[1]
     np.subtract(1.0, factors.contract_loss, out=side.flow[:, 2 + models : last])
-    np.multiply(factors.residual, factors.liquidation_share[:, None], out=side.pool[:, :models])
-    side.pool[:, models : 2 * models] = factors.residual
+    if side.pool.shape[1]:  # a driver that tests no collateral asks for no columns of it
+        np.multiply(factors.residual, factors.liquidation_share[:, None], out=side.pool[:, :models])
+        side.pool[:, models : 2 * models] = factors.residual
     side.growth[0] = factors.btc_usd[0]
     np.divide(factors.btc_usd[1:], factors.btc_usd[:-1], out=side.growth[1:])
     side.low[:] = factors.btc_low
