@@ -1,141 +1,62 @@
 """Pictures: numbers in, PNG bytes out. matplotlib is loaded only when one is drawn, without a screen.
 
-A picture is a title and one to three panels side by side. Colours differ in lightness as well as in hue, so that they
-are told apart by eyes that see few colours and in grey. What is unknown is hatched grey and the caption says why;
-nothing unknown is drawn as a number. Names are hostile: they are cleaned and never read as markup.
+A picture is a title and its panels, side by side or two by two; :mod:`monitor.panels` says what they hold. Colours
+differ in lightness as well as in hue, so that they are told apart by eyes that see few colours and in grey. What is
+unknown is hatched grey and the caption says why; nothing unknown is drawn as a number. Names are hostile: they are
+cleaned and never read as markup.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import re
 import textwrap
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monitor.curves import draw_bars, draw_fan, draw_nothing, tilt
 from monitor.markup import clean
 from monitor.model import FloatArray
-from monitor.units import format_age, format_usd
+from monitor.panels import (
+    CAPTION_LINE,
+    CAPTION_LINES,
+    GREY,
+    HATCH,
+    LARGEST,
+    MAIN,
+    NAME,
+    RING,
+    SECOND,
+    TITLE,
+    Band,
+    Bars,
+    Dots,
+    Fan,
+    Heat,
+    Panel,
+    Range,
+    Stamp,
+    at_axis,
+    short,
+)
+from monitor.units import format_age
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-#: dark blue, orange, grey: different in lightness too
-MAIN, SECOND, GREY = "#1F4E79", "#E08214", "#BBBBBB"
-RING = "#009E73"
-HATCH = "////"
-NAME, TITLE, CAPTION_LINE, CAPTION_LINES = 34, 110, 400, 9
 DPI = 110
-#: beyond this a number is written with an exponent, whatever its unit
-TOO_LONG = 1e14
-#: no axis reaches further; beyond it floating point has no room for ticks
-LARGEST = 1e15
-
-
-# ---------------------------------------------------------------- what can be drawn
-@dataclass(frozen=True)
-class Stamp:
-    """What stands on every picture: the moment, the day of recorded prices if they are, sources, and the oldest age."""
-
-    as_of: datetime
-    recorded: date | None
-    source: str
-    oldest_s: float | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Heat:
-    """A grid of one number. ``values`` (Y,X), NaN unknown; ``unit``; ``line`` is drawn between the cells on its two
-    sides; ``worse`` says on which side the harm lies; ``marks`` (x, y) positions with a word for the caption."""
-
-    title: str
-    x_label: str
-    y_label: str
-    x: tuple[str, ...]
-    y: tuple[str, ...]
-    values: FloatArray
-    unit: str
-    line: float
-    line_label: str
-    worse: str = "min"
-    mark: tuple[float, float] | None = None
-    mark_label: str = ""
-    #: the colour scale ends here on the good side
-    limit: float | None = None
-    #: why nothing of it is known
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Range:
-    """One row of :class:`Dots`: a number between its ends, perhaps where it stood before; None is unknown."""
-
-    label: str
-    middle: float | None
-    low: float | None = None
-    high: float | None = None
-    before: float | None = None
-
-
-@dataclass(frozen=True)
-class Dots:
-    """Numbers of many, one row each. Numbers beyond ``limit`` stand at the edge with an arrow; the text is exact."""
-
-    title: str
-    x_label: str
-    rows: tuple[Range, ...]
-    unit: str
-    line: float | None = None
-    line_label: str = ""
-    limit: float | None = None
-    before_label: str = ""
-    logarithmic: bool = False
-    #: what an infinite number is called
-    infinite: str = "∞"
-
-    def text(self, value: float) -> str:
-        """A number of this panel as text."""
-        return self.infinite if math.isinf(value) and value > 0 else short(value, self.unit)
-
-
-@dataclass(frozen=True)
-class Band:
-    """A curve between its ends, over the x of its :class:`Fan`."""
-
-    label: str
-    middle: FloatArray
-    low: FloatArray
-    high: FloatArray
-
-
-@dataclass(frozen=True)
-class Fan:
-    """Curves that widen: ``x`` (T,), bands over it; ``reason`` instead where nothing is known."""
-
-    title: str
-    x_label: str
-    y_label: str
-    x: FloatArray
-    bands: tuple[Band, ...]
-    unit: str
-    reason: str = ""
-
-
-Panel = Heat | Dots | Fan
+#: inches of panels side by side before the next begins a new row
+WIDEST = 16.5
 
 
 # ---------------------------------------------------------------- drawing
 def picture(title: str, panels: Sequence[Panel], stamp: Stamp) -> bytes:
-    """One PNG of all panels side by side. Raises ValueError without a panel.
+    """One PNG of all panels, side by side in as many rows as they need. Raises ValueError without a panel.
 
+    >>> from datetime import datetime
     >>> at = datetime(2026, 9, 22)
     >>> dots = Dots("", "cover, x", (Range("a", 1.2, 0.8, 2.0), Range("b", None)), "x", line=1.0)
     >>> picture("Cover", [dots], Stamp(at, None, "a test"))[:8]
@@ -154,11 +75,12 @@ def picture(title: str, panels: Sequence[Panel], stamp: Stamp) -> bytes:
         "font.size": 9,
     }
     caption = _caption(stamp)
-    sizes = [_size(panel) for panel in panels]
-    width = max(8.0, min(22.0, sum(w for w, _ in sizes)))
+    lines_of_panels = _lines(panels)
+    width = max(8.0, min(22.0, max(sum(_size(panel)[0] for panel in line) for line in lines_of_panels)))
     lines = [line for text in caption for line in textwrap.wrap(text, int(width * 16.5))]
     head, foot = 0.75, 0.2 + 0.17 * len(lines)
-    height = max(h for _, h in sizes) + head + foot
+    heights = [max(_size(panel)[1] for panel in line) for line in lines_of_panels]
+    height = sum(heights) + 0.25 * (len(heights) - 1) + head + foot
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in a script the font lacks shows as boxes
         figure = Figure(figsize=(width, height), dpi=DPI)
@@ -166,13 +88,28 @@ def picture(title: str, panels: Sequence[Panel], stamp: Stamp) -> bytes:
         figure.set_layout_engine(
             "constrained", rect=(0.006, foot / height, 0.988, 1 - (head + foot) / height), wspace=0.04
         )
-        axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=[w for w, _ in sizes])[0]
-        for i, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
-            _draw(panel, axis, figure, named=i == 0 or not _same_rows(panel, panels[i - 1]))
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+        for row, line in enumerate(lines_of_panels):
+            cells = grid[row, 0].subgridspec(1, len(line), width_ratios=[_size(panel)[0] for panel in line])
+            for i, panel in enumerate(line):
+                named = i == 0 or not _same_rows(panel, line[i - 1])
+                _draw(panel, figure.add_subplot(cells[0, i]), figure, named)
         _frame(figure, title, stamp, lines, height)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _lines(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Panels in rows no wider than a page; more than three of them two by two."""
+    if len(panels) > 3:
+        return [list(panels[i : i + 2]) for i in range(0, len(panels), 2)]
+    lines: list[list[Panel]] = [[]]
+    for panel in panels:
+        if lines[-1] and sum(_size(one)[0] for one in (*lines[-1], panel)) > WIDEST:
+            lines.append([])
+        lines[-1].append(panel)
+    return lines
 
 
 def _draw(panel: Panel, axes: Axes, figure: Figure, named: bool) -> None:
@@ -180,10 +117,12 @@ def _draw(panel: Panel, axes: Axes, figure: Figure, named: bool) -> None:
         _heat(panel, axes, figure)
     elif isinstance(panel, Dots):
         _dots(panel, axes, named)
+    elif isinstance(panel, Fan):
+        draw_fan(panel, axes)
     else:
-        _fan(panel, axes)
+        draw_bars(panel, axes)
     if panel.title:
-        above = axes.get_legend() is not None and not isinstance(panel, Fan)
+        above = axes.get_legend() is not None
         axes.set_title(clean(panel.title, TITLE), loc="left", fontsize=10, pad=22 if above else 6)
 
 
@@ -196,6 +135,8 @@ def _size(panel: Panel) -> tuple[float, float]:
         return 2.6 + 0.08 * names + 0.66 * len(panel.x), max(2.0, 1.3 + 0.34 * len(panel.y))
     if isinstance(panel, Dots):
         return 6.5, 1.1 + 0.3 * len(panel.rows)
+    if isinstance(panel, Bars):
+        return max(5.0, min(9.0, 1.6 + 0.26 * len(panel.x) * max(1, len(panel.series)))), 3.6
     return 5.5, 3.6
 
 
@@ -226,40 +167,13 @@ def _caption(stamp: Stamp) -> list[str]:
     return [*notes, f"as of {stamp.as_of:%Y-%m-%d %H:%M} UTC{age}; source: {clean(stamp.source, 200)}"]
 
 
-def short(value: float | None, unit: str) -> str:
-    """A number as a cell of a picture holds it; the axis says the unit.
-
-    >>> short(1.204, "x"), short(0.5, "ratio"), short(35.5e9, "usd"), short(float("nan"), "x"), short(float("inf"), "x")
-    ('1.20x', '50%', '35.50bn', '?', '∞')
-    >>> short(589.7, "x"), short(2.345, "sigma"), short(14.0, "months")
-    ('590x', '2.3', '14')
-    """
-    if value is None or math.isnan(value):
-        return "?"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if abs(value) >= TOO_LONG:
-        return f"{value:.1e}"
-    if unit == "ratio":
-        return f"{value * 100:.0f}%" if abs(value) >= 0.1 or value == 0 else f"{value * 100:.1f}%"
-    if unit == "usd":
-        return format_usd(value)
-    if unit == "x":
-        return f"{value:.2f}x".replace("-0.00x", "0.00x") if abs(value) < 10 else f"{value:,.0f}x"
-    if unit == "months":
-        return f"{value:,.0f}"
-    if unit == "score":
-        return f"{value:.2f}"
-    return f"{value:,.1f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
 # ---------------------------------------------------------------- a grid
 def _heat(panel: Heat, axes: Axes, figure: Figure) -> None:
     from matplotlib.colors import TwoSlopeNorm
 
     values = np.asarray(panel.values, float)
     if panel.reason or not values.size:
-        return _nothing(axes, panel.reason or "nothing to show")
+        return draw_nothing(axes, panel.reason or "nothing to show")
     span = panel.limit if panel.limit is not None else 3 * panel.line
     low, high = (0.0, span) if panel.worse == "min" else (max(0.0, 2 * panel.line - span), span)
     norm = TwoSlopeNorm(vmin=min(low, panel.line - 1e-9), vcenter=panel.line, vmax=max(high, panel.line + 1e-9))
@@ -269,7 +183,7 @@ def _heat(panel: Heat, axes: Axes, figure: Figure) -> None:
     _unknown_cells(axes, np.isnan(values))
     _cell_texts(panel, axes, values, norm)
     _breach_line(panel, axes, values)
-    axes.set_xticks(range(len(panel.x)), [clean(t, NAME) for t in panel.x], rotation=_tilt(panel.x), ha="center")
+    axes.set_xticks(range(len(panel.x)), [clean(t, NAME) for t in panel.x], rotation=tilt(panel.x), ha="center")
     axes.set_yticks(range(len(panel.y)), [clean(t, NAME) for t in panel.y])
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(textwrap.fill(panel.y_label, max(16, 5 * len(panel.y))))
@@ -295,10 +209,6 @@ def _ring(axes: Axes, x: float, y: float) -> None:
     from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle((x - 0.42, y - 0.4), 0.84, 0.8, fill=False, edgecolor=RING, linewidth=2.2, zorder=5))
-
-
-def _tilt(labels: Sequence[str]) -> int:
-    return 20 if max((len(text) for text in labels), default=0) > 9 else 0
 
 
 def _unknown_cells(axes: Axes, unknown: np.ndarray) -> None:
@@ -354,7 +264,7 @@ def _dots(panel: Dots, axes: Axes, named: bool) -> None:
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlim(left, right)
-    axes.xaxis.set_major_formatter(lambda value, _: _tick(value, panel.unit))
+    axes.xaxis.set_major_formatter(lambda value, _: at_axis(value, panel.unit))
     axes.set_xlabel(panel.x_label)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
@@ -362,15 +272,6 @@ def _dots(panel: Dots, axes: Axes, named: bool) -> None:
         axes.spines[side].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=8, frameon=False, borderaxespad=0.1)
-
-
-def _tick(value: float, unit: str) -> str:
-    """A number at an axis, without empty decimals.
-
-    >>> _tick(5e9, "usd"), _tick(0.2, ""), _tick(1.0, "x")
-    ('5bn', '0.2', '1x')
-    """
-    return re.sub(r"\.0+(?=\D*$)|(?<=\.\d)0(?=\D*$)", "", short(value, unit)) if value else "0"
 
 
 def _dot(panel: Dots, axes: Axes, row: Range, y: int, left: float, right: float) -> None:
@@ -421,36 +322,18 @@ def _ends(panel: Dots) -> tuple[float, float]:
     return least * 1.05, top if top > least else least + 1.0
 
 
-# ---------------------------------------------------------------- curves
-def _fan(panel: Fan, axes: Axes) -> None:
-    axes.set_xlabel(panel.x_label)
-    axes.set_ylabel(panel.y_label)
-    if panel.reason or not panel.bands:
-        return _nothing(axes, panel.reason)
-    for band, colour, style in zip(panel.bands, (MAIN, SECOND, "black"), ("-", "--", ":"), strict=False):
-        axes.fill_between(panel.x, band.low, band.high, color=colour, alpha=0.22, linewidth=0)
-        axes.plot(panel.x, band.middle, style, color=colour, linewidth=2, label=clean(band.label, 60))
-    most = max(float(np.nanmax(band.high)) for band in panel.bands)
-    axes.set_ylim(0, 1.0 if panel.unit == "ratio" and most > 0.5 else max(most * 1.15, 0.02))
-    axes.set_xlim(float(panel.x[0]), float(panel.x[-1]))
-    axes.yaxis.set_major_formatter(lambda value, _: short(value, panel.unit))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
-
-
-def _nothing(axes: Axes, reason: str) -> None:
-    """A panel of which nothing is known: hatched, with the reason in its middle."""
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(
-        Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor="#E4E4E4", edgecolor="#AAAAAA", hatch=HATCH)
-    )
-    text = textwrap.fill(f"unknown: {clean(reason, 200)}", 34)
-    axes.text(
-        0.5, 0.5, text, ha="center", va="center", fontsize=8.5, transform=axes.transAxes, bbox={"facecolor": "white"}
-    )
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-__all__ = ["Band", "Dots", "Fan", "Heat", "Panel", "Range", "Stamp", "picture", "short"]
+__all__ = [
+    "GREY",
+    "MAIN",
+    "SECOND",
+    "Band",
+    "Bars",
+    "Dots",
+    "Fan",
+    "Heat",
+    "Panel",
+    "Range",
+    "Stamp",
+    "picture",
+    "short",
+]

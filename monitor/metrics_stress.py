@@ -10,7 +10,9 @@ from monitor.metrics_base import View, metric
 from monitor.stress.answers import ask, chances
 from monitor.stress.bridge import Figures
 from monitor.stress.canary import QUARTERS, canary
+from monitor.stress.creditors import creditor_loss
 from monitor.stress.distance import distance
+from monitor.stress.equity import distances
 from monitor.stress.field import Field
 from monitor.stress.state import State
 
@@ -77,3 +79,23 @@ def canary_damage_usd(view: View) -> Field:
 def cascade_debt_usd(view: View) -> Field:
     """Debt that defaults when this borrower falls, its own included."""
     return _once(view, "cascade_debt_usd")
+
+
+@metric("borrower", "usd", "max", needs=("debts", "cash_unrestricted_usd", "equipment_net_usd"), costly=True)
+def creditor_loss_usd(view: View) -> Field:
+    """What its own creditors lose if it falls now and nobody else does: debt less what its pools bring in one sale and
+    what is left of its cash, coins and machines. Unknown where assets nobody valued would count as nothing."""
+    return creditor_loss(view.state)
+
+
+@metric("borrower", "sigma", "min", needs=("share_price_usd", "shares_outstanding", "debt_usd"))
+def equity_distance_sigma(view: View) -> Field:
+    """Distance to default in standard deviations as its share price has it (Merton): market value, its assumed
+    volatility, all debt due in a year."""
+    return distances(view.state)[0]
+
+
+@metric("borrower", "ratio", "max", needs=("share_price_usd", "shares_outstanding", "debt_usd"))
+def equity_pd_12m(view: View) -> Field:
+    """Chance of default within a year as its share price has it (Merton); a market's view, beside pd_12m."""
+    return distances(view.state)[1]

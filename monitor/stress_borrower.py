@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,35 +14,25 @@ from monitor.metrics import METRICS
 from monitor.overview import Reading
 from monitor.stress.answers import ask
 from monitor.stress.scenario import Scenario
+from monitor.stress_chances import Chance, chances_under
 from monitor.stress_shocks import Axis, Grid, grids
-from monitor.stressing import (
-    HORIZON_MONTHS,
-    SHOWN,
-    TODAY,
-    Case,
-    Chance,
-    chances_under,
-    readings,
-    stressed,
-)
-from monitor.tables import Cell, Head, Table, Tone
-
-if TYPE_CHECKING:
-    pass
-
 from monitor.stress_shown import (
     LINES,
+    MARKS,
     MEANING,
     MIDDLE_NOTE,
     Shown,
     beyond,
     cell,
     heading,
+    mark_of,
     metrics_json,
     scenario_json,
     stamp,
     titled,
 )
+from monitor.stressing import HORIZON_MONTHS, SHOWN, TODAY, Case, readings, stressed
+from monitor.tables import Cell, Head, Table, Tone
 
 
 # ---------------------------------------------------------------- one borrower
@@ -55,8 +44,8 @@ def one_borrower(case: Case, borrower: str, scenario: Scenario | None, paths: in
     rows = [
         [
             Cell(METRICS[metric].name),
-            Cell(now[metric].text(ends=True)),
-            *([replace(cell(then[metric], metric), text=then[metric].text(ends=True))] if scenario else []),
+            _full(now[metric], metric),
+            *([_full(then[metric], metric)] if scenario else []),
             Cell(METRICS[metric].doc.split(". ")[0], "dim"),
         ]
         for metric in SHOWN
@@ -67,7 +56,7 @@ def one_borrower(case: Case, borrower: str, scenario: Scenario | None, paths: in
     reasons = [
         f"? {metric}: {then[metric].reason}" for metric in SHOWN if then[metric].value is None and then[metric].applies
     ]
-    notes = [Cell(line, "dim") for line in reasons]
+    notes = [Cell(line, "dim") for line in (MARKS, *reasons)]
     tables = [titled(case, case.name(borrower), heads, rows, notes), *(grid_table(grid, scenario) for grid in found)]
     panels: list[Panel] = [heat_of(grid, scenario) for grid in found]
     data: dict[str, object] = {
@@ -90,6 +79,12 @@ def one_borrower(case: Case, borrower: str, scenario: Scenario | None, paths: in
         data["breach_by_month"] = {name: chance_json(chance) for name, chance in chances.items()}
     title = f"{case.name(borrower)}{f' under {scenario.name}' if scenario else ''}: two shocks at once"
     return Shown(Reply(data, tuple(tables)), title, tuple(panels), stamp(case, captions, [borrower]))
+
+
+def _full(found: Reading, metric: str) -> Cell:
+    """A reading with its ends and the mark of its line."""
+    mark = mark_of(found, metric)
+    return replace(cell(found, metric), text=found.text(ends=True) + (f" {mark}" if mark else ""))
 
 
 def grid_table(grid: Grid, scenario: Scenario | None) -> Table:

@@ -15,13 +15,13 @@ from monitor.stress.canary import Canary, canary
 from monitor.stress.cascade import Cascade
 from monitor.stress.due import debt_total
 from monitor.stress.sale import Sale, sell
-from monitor.stress_shown import Shown, deliver, heading, open_case, stamp, titled, why
-from monitor.stressing import Case, borrower_named, falls, value_reading
+from monitor.stress_shown import Shown, heading, stamp, titled, why
+from monitor.stressing import Case, falls, value_reading
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Table, show
 from monitor.units import parse_quantity
 
 if TYPE_CHECKING:
-    from monitor.shell import Shell
+    pass
 
 MAX_LEFT_OUT = 4
 #: the corners of the assumptions, as :func:`monitor.stressing.falls` names them
@@ -309,14 +309,3 @@ def orders_of(texts: tuple[str, ...]) -> dict[str, float]:
     if problems:
         raise CanaryError("\n".join(problems))
     return orders
-
-
-# ---------------------------------------------------------------- the command
-def run_cascade(shell: Shell, borrower: str | None, texts: tuple[str, ...], at: str | None, file: str | None) -> int:
-    """``canary cascade``."""
-    orders = orders_of(texts)
-    case = open_case(shell, at)
-    if orders:
-        return deliver(shell, one_sale(case, orders), file)
-    shown = ranking(case) if borrower is None else one_fall(case, borrower_named(case, borrower))
-    return deliver(shell, shown, file)

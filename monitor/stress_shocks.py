@@ -14,7 +14,7 @@ from monitor.stress.answers import CORNERS, Question
 from monitor.stress.distance import margin_of
 from monitor.stress.field import INF, MIDDLE, combine
 from monitor.stress.state import Factors, ResidualMove, State
-from monitor.stressing import readings
+from monitor.stressing import only, readings
 
 
 # ---------------------------------------------------------------- two shocks at once
@@ -83,6 +83,7 @@ def grids(state: State, borrower: str) -> tuple[Grid, ...]:
 
     Where fewer than two move it the grid is a row or a single cell; where the number is unknown the grid says why.
     """
+    state = only(state, borrower)
     now = readings(state)[borrower]
     metrics = [m for m in ("liquidity_locked_12m", "ltv_economic") if now[m].applies]
     return tuple(_grid(state, borrower, metric, now[metric]) for metric in metrics)

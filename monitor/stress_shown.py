@@ -16,11 +16,12 @@ from monitor.model import CanaryError
 from monitor.overview import Reading, banner
 from monitor.stress.scenario import Scenario
 from monitor.stressing import (
+    HORIZON_MONTHS,
     Case,
     case_of,
     oldest_s,
 )
-from monitor.tables import UNKNOWN, Cell, Head, Table
+from monitor.tables import UNKNOWN, Cell, Head, Table, Tone
 
 if TYPE_CHECKING:
     from monitor.shell import Shell
@@ -62,7 +63,7 @@ class Shown:
 # ---------------------------------------------------------------- words and parts
 def open_case(shell: Shell, at: str | None) -> Case:
     """The case a command line asks for."""
-    from monitor.running import moment
+    from monitor.moments import moment
     from monitor.world import build_world
 
     now = datetime.now(UTC)
@@ -131,8 +132,47 @@ def beyond(value: float | None, line: float, worse: str) -> bool:
 
 def cell(found: Reading, metric: str) -> Cell:
     """A reading as a cell; beyond its line it is red and carries a mark that survives without colour."""
-    bad = beyond(found.value, *LINES[metric])
-    return Cell(found.text() + (" !" if bad else ""), "critical" if bad else "")
+    mark = mark_of(found, metric)
+    tone: Tone = "critical" if mark.startswith("!") else "warning" if mark else ""
+    return Cell(found.text() + (f" {mark}" if mark else ""), tone)
+
+
+#: what the marks beside a number mean
+MARKS = "!: beyond its line at both ends of the assumptions; !~: not at the favourable end; ~: at the adverse end only"
+
+
+def mark_of(found: Reading, metric: str) -> str:
+    """Whether a number is beyond its line, and whether that holds at both ends of its assumptions.
+
+    >>> [mark_of(Reading(v, "x", low, high), "coverage") for v, low, high in ((0.8, 0.7, 0.9), (0.9, 0.8, 1.2))]
+    ['!', '!~']
+    >>> mark_of(Reading(1.2, "x", 0.9, 1.4), "coverage"), mark_of(Reading(1.2, "x", 1.1, 1.4), "coverage")
+    ('~', '')
+    """
+    ends = [found.value if end is None else end for end in (found.low, found.high)]
+    broken = [beyond(value, *LINES[metric]) for value in ends]
+    if beyond(found.value, *LINES[metric]):
+        return "!" if all(broken) else "!~"
+    return "~" if any(broken) else ""
+
+
+def months_text(first: Reading) -> str:
+    """Months to the first breach, or that there is none within the horizon.
+
+    >>> months_text(Reading(float("inf"), "months")), months_text(Reading(7.0, "months", 3.0, 7.0))
+    ('none in 12', '7 (3-7)')
+    """
+    if first.value is None:
+        return UNKNOWN
+    ends = [end for end in (first.low, first.high) if end is not None and end != first.value]
+
+    def word(value: float) -> str:
+        return f"{value:.0f}" if np.isfinite(value) else f"none in {HORIZON_MONTHS}"
+
+    if not ends:
+        return word(first.value)
+    low, high = (first.value if end is None else end for end in (first.low, first.high))
+    return f"{word(first.value)} ({word(low)}-{word(high)})"
 
 
 def metrics_json(found: Mapping[str, Reading]) -> dict[str, object]:

@@ -6,9 +6,9 @@ Everything starts from a :class:`Case`: the book and the prices as known at a mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -18,18 +18,19 @@ from monitor.asking import DATABASES
 from monitor.briefing import day_of
 from monitor.known import as_known
 from monitor.metrics import METRICS, View, column
-from monitor.model import MARKET, CanaryError, Column, FloatArray, Numbers, Observation, Quote
+from monitor.model import MARKET, CanaryError, Column, Numbers, Observation, Quote
 from monitor.overview import Reading, reading
 from monitor.store import Store
 from monitor.stress.answers import CORNERS, RUNS, Question, ask
 from monitor.stress.answers import _chance as chance_of  # one answer to "is it known", whatever the scenario
-from monitor.stress.bridge import Bridge, take
+from monitor.stress.bridge import Bridge
+from monitor.stress.building import built, with_capex_rule
 from monitor.stress.canary import QUARTERS
 from monitor.stress.cascade import Cascade, fall
+from monitor.stress.causes import Moment
 from monitor.stress.drivers import run
-from monitor.stress.field import INF, MIDDLE, Value
-from monitor.stress.inputs import Factors as Paths
-from monitor.stress.outlook import MIDDLE_RHO, prior, simulated, under
+from monitor.stress.field import INF, Value
+from monitor.stress.outlook import under
 from monitor.stress.paths import MICRO_BLOCK
 from monitor.stress.scenario import FACTORS, Move, Scenario, apply
 from monitor.stress.state import State, build_state
@@ -53,6 +54,8 @@ class Case:
     recorded: date | None
     scenarios: tuple[Scenario, ...]
     source: str
+    #: book and prices as they were known at another moment
+    known: Callable[[datetime], Moment] | None = field(default=None, repr=False, compare=False)
 
     def name(self, borrower: str) -> str:
         """A borrower's name."""
@@ -82,9 +85,14 @@ def case_of(world: World, at: datetime | None, now: datetime) -> Case:
     else:
         recorded = day_of(at)
     rows = [*world.recorded, *mark_observations(world.book), *seen]
-    quotes = market.Tape(rows, feeds.series_specs(world.feeds)).quotes(at)
+    tape = market.Tape(rows, feeds.series_specs(world.feeds))
+    quotes = tape.quotes(at)
     state = build_state(as_known(world.book, at), quotes)
-    return Case(state, recorded, world.scenarios, _source(quotes))
+
+    def known(when: datetime) -> Moment:
+        return Moment(as_known(world.book, when), tape.quotes(when))
+
+    return Case(state, recorded, world.scenarios, _source(quotes), known)
 
 
 def _last_live(world: World) -> tuple[datetime | None, Sequence[Observation]]:
@@ -101,6 +109,14 @@ def _source(quotes: Mapping[tuple[str, str], Quote]) -> str:
     quote = quotes.get(("btc_usd", MARKET))
     prices = f"bitcoin: {quote.source}" if quote is not None and quote.known else "no bitcoin price"
     return f"filings in the book; {prices}"
+
+
+def only(state: State, borrower: str) -> State:
+    """The same state with one borrower alone: its own numbers, worked out in a fraction of the time."""
+    if state.book is None:
+        return state
+    row = state.rows[state.borrowers.index(borrower)]
+    return build_state(replace(state.book, borrowers=(row,)), state.quotes).under(state.factors)
 
 
 # ---------------------------------------------------------------- which scenario
@@ -188,16 +204,39 @@ def oldest_s(state: State, borrowers: Sequence[str] = ()) -> float | None:
 
 def first_breach(question: Question, scenario: Scenario) -> dict[str, Reading]:
     """Months until a borrower or one of its pools breaks a test when the scenario comes in over its months, everything
-    else as it is; infinite where none breaks within the horizon. Refinancing stays as open as the scenario leaves it.
+    else as it is; infinite where none breaks within the horizon. Refinancing stays as open as the scenario leaves it,
+    and capex goes on as its rule says.
     """
     state, found = question.state, dict[str, Reading]()
+    question = replace(question, rows=_ruled(question, scenario))
     for b, name in enumerate(state.borrowers):
-        why = _unknown(question, b)
+        why = unjudged(question, b)
         if why:
             found[name] = Reading(None, "months", reason=why)
             continue
         mine = [i for i in question.firm if int(question.rows[0].owner[i]) == b]
         months = [min(_month(rows, i, state, scenario) for i in mine) for rows in question.rows]
+        found[name] = Reading(months[0], "months", min(months), max(months))
+    return found
+
+
+def _ruled(question: Question, scenario: Scenario) -> tuple[Bridge, Bridge, Bridge]:
+    middle, adverse, favourable = (with_capex_rule(rows, question.state, scenario) for rows in question.rows)
+    return middle, adverse, favourable
+
+
+def first_breach_building(question: Question, scenario: Scenario) -> dict[str, Reading]:
+    """The same for obligors that go on building: committed capex is spent, loans are drawn for it, new contracts start,
+    later by the scenario's delay. Pools are not asked: their machines are not there yet."""
+    state, delay = question.state, apply(question.state, scenario).factors.delay_months
+    made = [built(rows, state, corner, delay) for corner, rows in enumerate(_ruled(question, scenario))]
+    found = dict[str, Reading]()
+    for b, name in enumerate(state.borrowers):
+        why = made[0][1].get(b) or unjudged(question, b)
+        if why:
+            found[name] = Reading(None, "months", reason=why)
+            continue
+        months = [_month(rows, rows.row(name), state, scenario) for rows, _ in made]
         found[name] = Reading(months[0], "months", min(months), max(months))
     return found
 
@@ -209,75 +248,10 @@ def _month(rows: Bridge, i: int, state: State, scenario: Scenario) -> float:
     return first + 1.0 if first < periods else INF
 
 
-def _unknown(question: Question, b: int) -> str:
+def unjudged(question: Question, b: int) -> str:
     """Why a borrower's chance or first breach cannot be told; empty where it can."""
     value = chance_of(question, b, np.zeros(len(RUNS)))
     return "; ".join(value.reasons[:4])
-
-
-@dataclass(frozen=True)
-class Chance:
-    """Chance of a breach by the end of each month, over (months,): the middle run and the lowest and highest of all
-    runs; or the reason why there is none."""
-
-    middle: FloatArray
-    low: FloatArray
-    high: FloatArray
-    reason: str = ""
-
-    def year(self) -> Reading:
-        """The chance within the horizon."""
-        if self.reason:
-            return Reading(None, "ratio", reason=self.reason)
-        return Reading(float(self.middle[-1]), "ratio", float(self.low[-1]), float(self.high[-1]))
-
-
-def chances_under(question: Question, scenario: Scenario, n_paths: int, only: str | None = None) -> dict[str, Chance]:
-    """Chance of a breach by month on simulated paths that start under the scenario: every path is moved by it, the
-    loss of contracts adds up, and refinancing is shut where the path or the scenario shuts it. ``only`` one borrower's
-    rows are run, on the paths of everybody."""
-    firm, wanted = question.firm, question.state.borrowers if only is None else (only,)
-    owners = [int(question.rows[0].owner[i]) for i in firm]
-    table = np.full((len(RUNS), len(firm), n_paths), HORIZON_MONTHS)
-    for k, (corner, rho) in enumerate(RUNS if firm else ()):
-        rows = question.rows[corner].cut(firm)
-        paths = simulated(rows, question.price(rows), question.base_rate, corner=corner, rho=rho, n_paths=n_paths)
-        for j in (j for j, owner in enumerate(owners) if question.state.borrowers[owner] in wanted):
-            one = rows.cut([j])
-            here = _moved(paths, under(one, question.state, scenario), under(one, question.state, TODAY), corner)
-            table[k, j] = run(take(rows.inputs, [j]), here).first[0]
-    found = {}
-    for name in wanted:
-        b = question.state.borrowers.index(name)
-        mine, why = [j for j, owner in enumerate(owners) if owner == b], _unknown(question, b)
-        empty = np.full(HORIZON_MONTHS, np.nan)
-        if why or not mine:
-            found[name] = Chance(empty, empty, empty, why or "no test of it can be judged")
-            continue
-        earliest = table[:, mine].min(axis=1)
-        curve = (earliest[:, None, :] <= np.arange(HORIZON_MONTHS)[None, :, None]).mean(axis=2)
-        middle = next(k for k, (corner, rho) in enumerate(RUNS) if corner == MIDDLE and rho == MIDDLE_RHO)
-        found[name] = Chance(curve[middle], curve.min(axis=0), curve.max(axis=0))
-    return found
-
-
-def _moved(paths: Paths, there: Paths, today: Paths, corner: int) -> Paths:
-    """Paths under a scenario: prices multiply, rates add, losses add up, the stricter refinancing holds."""
-    spread = np.maximum(paths.spread + there.spread - today.spread, 0.0)
-    moved = {
-        name: getattr(paths, name) * getattr(there, name) / getattr(today, name)
-        for name in ("btc_usd", "hashprice", "rent", "utilisation", "power")
-    }
-    wider = there.spread != today.spread
-    still_open = np.where(wider, (spread < prior("refi_shut_above", corner)) * 1.0, paths.refi_open)
-    return replace(
-        paths,
-        **moved,
-        spread=spread,
-        base_rate=paths.base_rate + there.base_rate - today.base_rate,
-        contract_loss=1 - (1 - paths.contract_loss) * (1 - there.contract_loss),
-        refi_open=np.minimum(still_open, there.refi_open),
-    )
 
 
 # ---------------------------------------------------------------- in reverse, and a fall

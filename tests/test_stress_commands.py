@@ -22,6 +22,7 @@ from monitor.stress.answers import ask, chances
 from monitor.stress.scenario import Move, Scenario
 from monitor.stress_borrower import one_borrower
 from monitor.stress_cascade import fall_panels, one_fall, one_sale, orders_of, ranking
+from monitor.stress_chances import chances_under
 from monitor.stress_reverse import everybody, one_reverse
 from monitor.stress_shocks import alone, grids
 from monitor.stress_shown import Shown
@@ -31,7 +32,6 @@ from monitor.stressing import (
     Case,
     borrower_named,
     case_of,
-    chances_under,
     falls,
     first_breach,
     quarterly,
