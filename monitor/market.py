@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
 from monitor.model import MARKET, FloatArray, Observation, Quote, StepTable
 from monitor.series import SERIES as SERIES
 from monitor.series import SeriesSpec as SeriesSpec
-from monitor.series import age_s, fault, jump_limit, max_age_s, show
+from monitor.series import age_s, fault, jump_limit, max_age_s, show, unit_swap
 from monitor.steps import Steps
 from monitor.units import format_age
 
@@ -31,6 +32,7 @@ Key = tuple[str, str]
 #: hashes needed per block and unit of difficulty
 HASHES_PER_DIFFICULTY = 2.0**32
 DERIVED = "hashprice_usd_ph_day"
+WAITING = "waiting for a second source or the next observation"
 _INPUTS = ("difficulty", "block_reward_btc", "btc_usd")
 
 
@@ -121,6 +123,8 @@ def _fresh(quote: Quote, spec: SeriesSpec, now: datetime) -> bool:
 
 def _believable(observation: Observation, accepted: Quote, spec: SeriesSpec) -> bool:
     """Whether one source alone may report this after the accepted value."""
+    if unit_swap(observation.value, accepted.value, spec.unit):
+        return False
     observed_at, known_at = _dates(accepted)
     elapsed = max(observation.known_at - known_at, observation.observed_at - observed_at)
     return _apart(observation.value, accepted.value) <= jump_limit(spec, elapsed.total_seconds())
@@ -131,8 +135,14 @@ def _is_new(observation: Observation, suspect: Observation) -> bool:
     return observation.source != suspect.source or observation.observed_at > suspect.observed_at
 
 
-def _confirms(observation: Observation, suspect: Observation, spec: SeriesSpec) -> bool:
-    """Whether a new observation says what the suspect said."""
+def _confirms(observation: Observation, suspect: Observation, accepted: Quote, spec: SeriesSpec) -> bool:
+    """Whether a new observation says what the suspect said.
+
+    A value that looks like another unit is only confirmed by another source: a source that mistakes its unit once
+    does it again the next time.
+    """
+    if unit_swap(observation.value, accepted.value, spec.unit) and observation.source == suspect.source:
+        return False
     elapsed_s = (observation.known_at - suspect.known_at).total_seconds()
     limit = max(spec.venue_limit, jump_limit(spec, elapsed_s))
     return _is_new(observation, suspect) and _apart(observation.value, suspect.value) <= limit
@@ -144,12 +154,13 @@ def _single(observation: Observation, before: Standing, spec: SeriesSpec) -> Sta
     quote = Standing(known_at, _merged([observation], [], spec))
     if accepted is None or not _fresh(accepted, spec, known_at) or _believable(observation, accepted, spec):
         return quote
-    if suspect is not None and _confirms(observation, suspect, spec):
+    if suspect is not None and _confirms(observation, suspect, accepted, spec):
         return quote
+    swap = unit_swap(observation.value, accepted.value, spec.unit)
     doubt = (
         f"{observation.source} says {show(observation.value, spec.unit)},"
         f" {_apart(observation.value, accepted.value):.0%} from the last accepted {show(accepted.value, spec.unit)}"
-        f" ({accepted.source}); waiting for a second source or the next observation"
+        f" ({accepted.source}); " + (f"it looks like {swap}; waiting for a second source" if swap else WAITING)
     )
     return Standing(known_at, accepted, observation, doubt)
 
@@ -228,6 +239,9 @@ class Tape:
         self._strangers = {key: min(o.known_at for o in by_key[key]) for key in by_key if key[0] not in specs}
         self._standings = {key: self._walk(rows, specs[key[0]]) for key, rows in by_key.items() if key[0] in specs}
         self._times = {key: [s.known_at for s in standings] for key, standings in self._standings.items()}
+        self._pasts: dict[Key, Past] = {}
+        #: key -> (how many accepted values were known, the past made of them): it changes only with that number
+        self._made: dict[Key, tuple[int, Points]] = {}
 
     @staticmethod
     def _walk(rows: list[Observation], spec: SeriesSpec) -> list[Standing]:
@@ -239,8 +253,17 @@ class Tape:
             standings.append(before)
         return standings
 
-    def _known(self, key: Key, now: datetime) -> list[Standing]:
-        return self._standings.get(key, [])[: bisect_right(self._times.get(key, []), now)]
+    def _steps(self, key: Key, now: datetime) -> Points:
+        """The past of one key as known at a moment; what is accepted never depends on later, so it is read once."""
+        if key not in self._standings:
+            return NOTHING
+        if key not in self._pasts:
+            self._pasts[key] = _past(self._standings[key], self.specs[key[0]])
+        past = self._pasts[key]
+        known = int(np.searchsorted(past.known_s, now.timestamp(), side="right"))
+        if key not in self._made or self._made[key][0] != known:
+            self._made[key] = known, _until(past, known)
+        return self._made[key][1]
 
     def quotes(self, now: datetime) -> dict[Key, Quote]:
         """Every market series and every observed subject -> its quote at ``now``; unknown ones carry a reason."""
@@ -256,7 +279,7 @@ class Tape:
         for series, subject in sorted(key for key, known_at in self._strangers.items() if known_at <= now):
             found[series, subject] = _unknown(series, subject, "", f"no series is called {series!r}")
         if DERIVED in self.specs:
-            found[DERIVED, MARKET] = _with_derived(found)
+            found[DERIVED, MARKET] = _with_derived(found, self.specs[DERIVED])
         return found
 
     def history(self, now: datetime, borrowers: Sequence[str] = ()) -> dict[str, StepTable]:
@@ -264,7 +287,7 @@ class Tape:
         tables: dict[str, StepTable] = {}
         for series, spec in self.specs.items():
             subjects = (MARKET,) if spec.level == "market" else tuple(borrowers)
-            points = [_steps(self._known((series, name), now), spec) for name in subjects]
+            points = [self._steps((series, name), now) for name in subjects]
             tables[series] = Steps(spec.unit, tuple(t for t, _ in points), tuple(v for _, v in points))
         if DERIVED in tables:
             tables[DERIVED] = _derived_steps(tables)
@@ -296,19 +319,23 @@ def history(observations: Iterable[Observation], now: datetime, borrowers: Seque
 
 
 # ---------------------------------------------------------------- hashprice
-def _with_derived(found: Mapping[Key, Quote]) -> Quote:
+def _with_derived(found: Mapping[Key, Quote], spec: SeriesSpec) -> Quote:
     """Hashprice from its three inputs, because that moves with bitcoin; else a published point; else why not."""
     published = found[DERIVED, MARKET]
     inputs = [found[name, MARKET] for name in _INPUTS]
     missing = [f"{quote.series}: {quote.reason}" for quote in inputs if not quote.known]
     if missing:
         return published if published.known else replace(published, reason="hashprice needs " + "; ".join(missing))
+    value = hashprice_usd_ph_day(*(quote.value for quote in inputs))
+    if not spec.low <= value <= spec.high:
+        why = f"hashprice comes out at {show(value, spec.unit)}, which no inputs that fit together give"
+        return published if published.known else replace(published, reason=why)
     # an assumed reward has a date but no age that would matter
     dates = [q.observed_at for q in inputs if q.observed_at and q.quality != "assumed"]
     return Quote(
         DERIVED,
         MARKET,
-        hashprice_usd_ph_day(*(quote.value for quote in inputs)),
+        value,
         published.unit,
         min(dates, default=None),
         max((q.known_at for q in inputs if q.known_at), default=None),
@@ -322,6 +349,7 @@ def _with_derived(found: Mapping[Key, Quote]) -> Quote:
 
 # ---------------------------------------------------------------- the known past
 Points = tuple[FloatArray, FloatArray]
+NOTHING: Points = (np.zeros(0), np.zeros(0))
 
 
 def _only(table: Steps) -> Points:
@@ -336,8 +364,16 @@ def _value_at(points: Points, when_s: FloatArray) -> FloatArray:
     return np.asarray(padded[np.searchsorted(times, when_s, side="right")], dtype=np.float64)
 
 
-def _steps(standings: Sequence[Standing], spec: SeriesSpec) -> Points:
-    """Change points of the accepted value, at the moments it became known; NaN from where it is too old to carry on.
+class Past(NamedTuple):
+    """Every accepted value of one key: when it became known, what it is, until when it may be carried on (seconds)."""
+
+    known_s: FloatArray
+    value: FloatArray
+    expiry_s: FloatArray
+
+
+def _past(standings: Sequence[Standing], spec: SeriesSpec) -> Past:
+    """The accepted values in order of their knowledge.
 
     The past carries a value for as long as a recorded one may stand, so that an hour without a source tears no hole.
     """
@@ -347,19 +383,26 @@ def _steps(standings: Sequence[Standing], spec: SeriesSpec) -> Points:
     for standing in standings:
         if standing.accepted is not None and (not accepted or standing.accepted is not accepted[-1]):
             accepted.append(standing.accepted)
-    times: list[float] = []
-    values: list[float] = []
-    for number, quote in enumerate(accepted):
-        observed_at, known_at = _dates(quote)
-        times.append(known_at.timestamp())
-        values.append(quote.value)
-        # strictly after: a value exactly at its limit is still in force
-        expiry = (observed_at + carry).timestamp() + 1e-3
-        following = accepted[number + 1].known_at if number + 1 < len(accepted) else None
-        if following is None or expiry < following.timestamp():
-            times.append(max(expiry, known_at.timestamp()))
-            values.append(math.nan)
-    return np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    dates = [_dates(quote) for quote in accepted]
+    known_s = np.array([known_at.timestamp() for _, known_at in dates], np.float64)
+    # strictly after: a value exactly at its limit is still in force
+    expiry_s = np.array([(observed_at + carry).timestamp() + 1e-3 for observed_at, _ in dates], np.float64)
+    return Past(known_s, np.array([quote.value for quote in accepted], np.float64), np.maximum(expiry_s, known_s))
+
+
+def _until(past: Past, known: int) -> Points:
+    """Change points of the first ``known`` accepted values: each, and NaN from where it is too old to carry on.
+
+    >>> past = Past(np.array([0.0, 9.0]), np.array([1.0, 2.0]), np.array([5.0, 14.0]))
+    >>> [array.tolist() for array in _until(past, 2)]
+    [[0.0, 5.0, 9.0, 14.0], [1.0, nan, 2.0, nan]]
+    >>> [array.tolist() for array in _until(past, 1)]
+    [[0.0, 5.0], [1.0, nan]]
+    """
+    times, values, expiry = past.known_s[:known], past.value[:known], past.expiry_s[:known]
+    following = np.append(times[1:], np.inf)[:known]
+    gaps = np.flatnonzero(expiry < following)
+    return np.insert(times, gaps + 1, expiry[gaps]), np.insert(values, gaps + 1, np.nan)
 
 
 def _derived_steps(tables: Mapping[str, StepTable]) -> StepTable:

@@ -38,41 +38,44 @@ def index_observations(
             mine = [offer for offer in found if (offer.model.lower(), offer.market) == (model, market)]
             if mine:
                 series = f"rent_{model}_{market}_usd"
-                new, reason = _one(mine, series, model.upper(), market, said, now)
+                new, reason = say_index(mine, series, model.upper(), market, said, now)
                 observations += new
                 if reason:
                     withheld[series] = reason
     return observations, withheld
 
 
-def _one(
+def say_index(
     offers: Sequence[Offer],
     series: str,
     model: str,
     market: RentalMarket,
     said: Sequence[Observation],
     now: datetime,
+    unit: str = "usd/gpu-hour",
+    source: str = "matched-model index of raw offers",
 ) -> tuple[list[Observation], str]:
+    """One index as observations of ``series``, for the days not said yet; and why it is withheld today, if it is."""
     days: dict[date, float] = {}
     for row in said:
         day = (row.observed_at - timedelta(microseconds=1)).date()
         if row.series == series and row.observed_at == end_of_day(day):
             days[day] = row.value
     points = rental_index(offers, model, market, now, days)
-    new = [_observation(point, series, now) for point in points if not point.withheld]
+    new = [_observation(point, series, now, unit, source) for point in points if not point.withheld]
     return new, points[-1].withheld if points else ""
 
 
-def _observation(point: IndexPoint, series: str, now: datetime) -> Observation:
+def _observation(point: IndexPoint, series: str, now: datetime, unit: str, source: str) -> Observation:
     close = end_of_day(point.day)
     panel = f"{point.providers} providers, standard error {point.standard_error:.1%}" + (", thin" if point.thin else "")
     return Observation(
         series=series,
         value=point.value_usd_per_gpu_hour,
-        unit="usd/gpu-hour",
+        unit=unit,
         observed_at=close if close <= now else now.astimezone(UTC),
         known_at=now,
-        source="matched-model index of raw offers",
+        source=source,
         quality="derived",
         note=panel,
     )

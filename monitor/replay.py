@@ -34,6 +34,7 @@ from monitor.model import (
     Observation,
     Rule,
 )
+from monitor.replay_paths import COSTLY, PathRun, columns_ahead
 from monitor.scoring import Episode
 from monitor.store import Lock, Store, TickRow
 from monitor.tick import Run, mark_observations
@@ -87,12 +88,14 @@ def replay(
     observations: Sequence[Observation] = (),
     progress: Progress = lambda done, of: None,
     database: Path | None = None,
+    paths: bool = False,
 ) -> ReplayResult:
     """Evaluate at ``start``, ``start + every``, ... up to ``end``, on recorded prices and those given besides.
 
     ``database`` keeps the work and is continued when it holds the beginning of the same replay; without one everything
-    is thrown away afterwards. Alerts begin with nothing served, so the first weeks are a warm-up. Scenario columns are
-    worked out only where a rule asks for them. Raises CanaryError when the database belongs to another replay.
+    is thrown away afterwards. Alerts begin with nothing served, so the first weeks are a warm-up. Only what a rule or
+    the scoring reads is worked out, and numbers over simulated paths only with ``paths``; without, they are unknown.
+    Raises CanaryError when the database belongs to another replay.
     """
     if every < timedelta(minutes=1) or end < start:
         raise CanaryError("a replay needs an end after its start, and a minute or more from one moment to the next")
@@ -106,13 +109,24 @@ def replay(
         stack.enter_context(Lock(path.with_name(path.name + ".lock")))
         store = stack.enter_context(Store(path))
         last = store.last_tick()
-        _claim(store, world, start, every, seen, last)
+        _claim(store, world, (start.isoformat(), every.total_seconds(), paths), seen, last)
         left = [at for at in times if last is None or at > last.eval_at]
-        run = Run(world, store, market.Tape(seen, feeds.series_specs(world.feeds)), day_before(start))
+        specs = feeds.series_specs(world.feeds)
+        run = PathRun(world, store, market.Tape(seen, specs), day_before(start))
+        run.names = asked_names(world, paths)
+        if paths:
+            run.ready = stack.enter_context(columns_ahead(world.book, seen, specs, left))
         for done in range(0, len(left), CHUNK):
-            last = _chunk(run, left[done : done + CHUNK], last, seen)
+            last = _chunk(run, left[done : done + CHUNK], last, seen, paths)
             progress(len(times) - len(left) + min(done + CHUNK, len(left)), len(times))
         return _read(store, world, times, every, seen, len(left), time.perf_counter() - started)
+
+
+def asked_names(world: World, paths: bool) -> frozenset[str]:
+    """The metrics somebody reads: those the rules name, those that are scored and, if wanted, those over paths."""
+    expressions = [e for one in world.compiled for e in (one.expression, one.clear) if e is not None]
+    named = {name for expression in expressions for name in expression.names}
+    return frozenset({*named, *BORROWER_PANEL, *MARKET_PANEL, *(COSTLY if paths else ())})
 
 
 def _schedule(world: World, every: timedelta) -> Schedule:
@@ -124,14 +138,16 @@ def day_before(moment: datetime) -> date:
     return (moment - timedelta(microseconds=1)).date()
 
 
-def _chunk(run: Run, moments: Sequence[datetime], last: TickRow | None, seen: Sequence[Observation]) -> TickRow | None:
+def _chunk(
+    run: Run, moments: Sequence[datetime], last: TickRow | None, seen: Sequence[Observation], paths: bool
+) -> TickRow | None:
     """Some evaluations in one transaction; returns the row of the last."""
     asked = [s for s in run.world.scenarios if any(f'"{s.name}"' in f"{r.expr} {r.clear}" for r in run.world.rules)]
     with run.store.transaction():
         states = run.store.load_states()
         for at in moments:
             run.recorded = day_before(at)
-            moment = run.moment(at, asked, costly=False)
+            moment = run.moment(at, asked, costly=paths)
             # in one order whether they come from memory or from the database, so that events do too
             states, events = run.decide(moment, dict(sorted(states.items())), last)
             last = replace(run.row(at, 0.0), duration_s=None)
@@ -148,10 +164,14 @@ def _digest(seen: Iterable[Observation], known_by: datetime) -> str:
 
 
 def _claim(
-    store: Store, world: World, start: datetime, every: timedelta, seen: Sequence[Observation], last: TickRow | None
+    store: Store,
+    world: World,
+    shape: tuple[str, float, bool],
+    seen: Sequence[Observation],
+    last: TickRow | None,
 ) -> None:
-    """Make the database this replay's, or refuse one that began otherwise."""
-    mine = json.dumps([start.isoformat(), every.total_seconds(), *world.inputs])
+    """Make the database this replay's, or refuse one that began otherwise: its start, step and paths, its inputs."""
+    mine = json.dumps([*shape, *world.inputs])
     if last is None:
         store.set_meta("replay", mine)
         return
@@ -234,6 +254,32 @@ def hindsight(book: Book, seen: Iterable[Observation], start: datetime, end: dat
     return said
 
 
+def without_hindsight(world: World, seen: Iterable[Observation]) -> tuple[World, list[Observation]]:
+    """The same world and prices without what was restated later and without figures that carry no publication date."""
+
+    def dated(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+        return tuple(fact for fact in facts if fact.published is not None)
+
+    rows = []
+    for b in world.book.borrowers:
+        pools = tuple(
+            replace(
+                pool,
+                facts=dated(pool.facts),
+                units=tuple(unit for unit in pool.units if unit.fact.published is not None),
+                cost_vintages=tuple(vintage for vintage in pool.cost_vintages if vintage.fact.published is not None),
+                contracts=tuple(contract for contract in pool.contracts if contract.fact.published is not None),
+            )
+            for pool in b.facilities
+        )
+        debts = tuple(replace(debt, facts=dated(debt.facts)) for debt in b.debts)
+        due = tuple(maturity for maturity in b.maturities if maturity.fact.published is not None)
+        rows.append(replace(b, facts=dated(b.facts), debts=debts, facilities=pools, maturities=due))
+    book = replace(world.book, borrowers=tuple(rows))
+    recorded = tuple(row for row in world.recorded if not row.restated)
+    return replace(world, book=book, recorded=recorded), [row for row in seen if not row.restated]
+
+
 def all_facts(borrower: Borrower) -> Iterable[Fact]:
     """Every figure of a borrower, wherever in its file it stands."""
     yield from borrower.facts
@@ -251,11 +297,15 @@ def all_facts(borrower: Borrower) -> Iterable[Fact]:
 def history_world(world: World, folder: Path | None = None) -> World:
     """The same rules over the borrowers of 2021 to 2023 in ``book/history``.
 
-    Assumptions written there replace today's of the same name and kind; the others are today's.
+    Assumptions written there replace today's of the same name and kind; the others are today's. A borrower of which the
+    book says itself that too little was public is watched like the others: a lender had it, and must hear that it is
+    blind. What is missing stays in ``Borrower.missing``, by which it is scored.
     """
     past = load_book(folder or world.config.paths.book / "history")
     rows: dict[tuple[str, str], Assumption] = {
         (a.name, a.kind): a for a in (*world.book.assumptions, *past.assumptions)
     }
     both = hashlib.sha256((world.book.assumptions_hash + past.assumptions_hash).encode()).hexdigest()[:16]
-    return replace(world, book=replace(past, assumptions=tuple(rows.values()), assumptions_hash=both))
+    watched = tuple(replace(b, status="watched") if b.status == "insufficient_data" else b for b in past.borrowers)
+    book = replace(past, borrowers=watched, assumptions=tuple(rows.values()), assumptions_hash=both)
+    return replace(world, book=book)

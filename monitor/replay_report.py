@@ -6,27 +6,26 @@ Every number comes out of a :class:`monitor.replay.ReplayResult`; none is typed.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.commands import Reply
-from monitor.feeds import file
 from monitor.metrics import METRICS
-from monitor.model import MARKET, CanaryError, Severity, end_of_day
-from monitor.replay import ReplayResult, history_world, replay
+from monitor.model import MARKET, CanaryError, Severity
+from monitor.replay import ReplayResult
 from monitor.replay_chart import timeline
-from monitor.replay_compare import Change, Moved, RuleChange, change_json, compare_episodes, compare_rules
 from monitor.replay_score import (
+    NOTICE_DAYS,
     SEVERITIES,
+    Gap,
     RuleUse,
     Verdict,
     as_csv,
-    as_json,
+    blind_at,
     episode_row,
+    gaps,
     ordered,
     rule_row,
     rule_uses,
@@ -35,19 +34,14 @@ from monitor.replay_score import (
 )
 from monitor.scoring import ASIDE, Count, Episode, Score, caught, quiet
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Table, Tone, show
-from monitor.units import parse_duration_s
-from monitor.world import World, build_world
 
 if TYPE_CHECKING:
-    from monitor.shell import Shell
+    pass
 
 #: whose days in alarm are compared
 GROUPS = tuple((severity, label) for severity in SEVERITIES for label in ("failure", "survivor"))
 MAX_BECAUSE = 160
-#: dates of one rule at one borrower that a table names; JSON has them all
-MAX_DATES = 6
-#: the borrowers of book/history are followed no further
-HISTORY_ENDS = end_of_day(date(2023, 12, 31))
+UNKNOWN_WEEK = "unknown"
 
 
 # ---------------------------------------------------------------- words
@@ -115,6 +109,34 @@ def issuer_table(verdict: Verdict) -> Table:
     return Table(
         f"{verdict.name}, borrower by borrower",
         (*heads, *(Head(h, right=True) for h in rates)),
+        tuple(rows),
+        tuple(Cell(note, "dim") for note in notes),
+    )
+
+
+def gap_table(found: Sequence[Gap]) -> Table:
+    """What each failure's warning lacked: which input was not public in time, and when it became so."""
+    rows = []
+    for gap in found:
+        late = [f"{what}: {day or 'never'}" for what, day in gap.late.items()]
+        warned = f"{gap.lead_days} d" if gap.lead_days else "none"
+        in_time = gap.lead_days is not None and gap.lead_days >= NOTICE_DAYS
+        texts = (
+            gap.outcome.borrower,
+            f"{gap.outcome.kind.replace('_', ' ')} {gap.outcome.day}",
+            f"{gap.blind_since:%Y-%m-%d}" if gap.blind_since else "not said",
+            ", ".join(late) or "nothing",
+        )
+        rows.append((*map(Cell, texts[:2]), Cell(warned, "" if in_time else "warning"), *map(Cell, texts[2:])))
+    heads = ("borrower", "what happened", "warned ahead", "said to be blind since", "known too late, and since when")
+    notes = (
+        f"too late: the first figure became public within {NOTICE_DAYS} days of the event or later; never: the book has"
+        " none",
+        "blind: the last alarm before the event that too little is known to judge it",
+    )
+    return Table(
+        "What a warning lacked",
+        tuple(Head(h) for h in heads),
         tuple(rows),
         tuple(Cell(note, "dim") for note in notes),
     )
@@ -199,12 +221,19 @@ def week_table(result: ReplayResult, borrowers: Sequence[str]) -> Table:
     last: list[str] = []
     at = result.start
     while at <= result.end:
-        now = [", ".join(sorted({_short(e) for e in result.episodes if _said(e, s, at)})) or "quiet" for s in subjects]
+        now = [_week(result, subject, at) for subject in subjects]
         if now != last:
             rows.append(tuple(Cell(text) for text in (f"{at - timedelta(seconds=1):%Y-%m-%d}", *now)))
         last, at = now, at + timedelta(days=7)
-    note = Cell("an exclamation mark is critical; weeks without a change are left out", "dim")
-    return Table("What stood at the end of each week", tuple(Head(h) for h in ("day", *subjects)), tuple(rows), (note,))
+    words = "an exclamation mark is critical; unknown: its liquidity cover, or of the market bitcoin, could not be told"
+    notes = (Cell(words, "dim"), Cell("weeks without a change are left out", "dim"))
+    return Table("What stood at the end of each week", tuple(Head(h) for h in ("day", *subjects)), tuple(rows), notes)
+
+
+def _week(result: ReplayResult, subject: str, at: datetime) -> str:
+    """What stood about a subject at a moment; where nothing did, whether anything could have."""
+    standing = sorted({_short(e) for e in result.episodes if _said(e, subject, at)})
+    return ", ".join(standing) or (UNKNOWN_WEEK if blind_at(result, subject, at) else "quiet")
 
 
 def _said(episode: Episode, subject: str, at: datetime) -> bool:
@@ -224,7 +253,8 @@ def tables(result: ReplayResult, borrowers: Sequence[str] = ()) -> list[Table]:
     """Everything a replay has to say."""
     found = verdicts(result)
     pages = [hindsight_table(result), rule_table(rule_uses(result), result), episode_table(result, borrowers)]
-    pages = [issuer_table(found[0]), comparison_table(found), *pages]
+    missed = gaps(result, found[0])
+    pages = [issuer_table(found[0]), *([gap_table(missed)] if missed else []), comparison_table(found), *pages]
     if borrowers:
         pages.append(week_table(result, borrowers))
     return bannered(result, pages)
@@ -260,7 +290,7 @@ def markdown(table: Table) -> str:
     return "\n".join(lines)
 
 
-# ---------------------------------------------------------------- files and the command
+# ---------------------------------------------------------------- files
 def write_files(result: ReplayResult, folder: Path, borrowers: Sequence[str] = ()) -> list[Path]:
     """scores.csv, rules.csv, episodes.csv, replay.md and timeline.png in a folder; returns what was written."""
     try:
@@ -279,144 +309,3 @@ def write_files(result: ReplayResult, folder: Path, borrowers: Sequence[str] = (
     except OSError as error:
         raise CanaryError(f"{folder}: {error.strerror or error}") from error
     return [folder / name for name in (*texts, "timeline.png")]
-
-
-def run_replay(
-    shell: Shell,
-    *,
-    start: str | None = None,
-    end: str | None = None,
-    every: str = "1d",
-    history: bool = False,
-    prices: Path | None = None,
-    database: Path | None = None,
-    out: Path | None = None,
-    compare: Path | None = None,
-    borrowers: Sequence[str] = (),
-) -> int:
-    """Replay recorded time and show what would have been said. Days are UTC and stand for their end.
-
-    ``history``: the borrowers of 2021 to 2023 instead of today's book; their daily prices come from ``prices``, a
-    folder of CSV in the shape of :mod:`monitor.feeds.file`. Without days, from the first to the last bitcoin close of
-    that folder, or of everything recorded. ``every`` is a length of time such as 1d. Progress goes to standard error.
-    ``compare``: another folder of rules to live the same days with; the answer is then what differs.
-    """
-    world = build_world(shell.config(), offline=True)
-    own = [row for path in file.csv_files(prices) for row in file.read_csv(path)] if prices else []
-    if history:
-        world = history_world(world)
-    closes = sorted(row.known_at for row in (own or world.recorded) if row.series == "btc_usd")
-    if history:
-        closes = [at for at in closes if at <= HISTORY_ENDS]
-    if history and not closes:
-        raise CanaryError(
-            "the borrowers of 2021 to 2023 need prices of that time: --prices FOLDER with CSV of btc_usd and difficulty"
-        )
-    if not closes:
-        raise CanaryError("no bitcoin close is recorded, so there is nothing to replay")
-    unknown = sorted(set(borrowers) - {b.id for b in world.book.borrowers})
-    if unknown:
-        raise CanaryError(f"no borrower is called {', '.join(unknown)}; see `canary list borrowers`")
-    first, last = _moment(start) or closes[0], _moment(end) or closes[-1]
-    other = other_rules(world, compare) if compare is not None else None
-    result = replay(world, first, last, _span(every), own, _progress, database)
-    if compare is not None and other is not None:
-        changed = replay(other, first, last, _span(every), own, _progress)
-        return shell.show(comparison(result, changed, compare, borrowers))
-    written = write_files(result, out, borrowers) if out else []
-    pages = tables(result, borrowers)
-    if written:
-        pages.append(Table("", notes=tuple(Cell(f"wrote {path}", "dim") for path in written)))
-    return shell.show(Reply(as_json(result), tuple(pages)))
-
-
-# ---------------------------------------------------------------- the same days with other rules
-def other_rules(world: World, folder: Path) -> World:
-    """The same world with the rules of another folder. InputError with everything wrong in them.
-
-    Routes are left out: nothing of a replay is sent, and they may name rules this folder does not have.
-    """
-    if not folder.is_dir():
-        raise CanaryError(f"{folder}: there is no such folder; name one with rules, as {world.config.paths.rules} is")
-    paths = replace(world.config.paths, rules=folder.resolve())
-    read = build_world(replace(world.config, paths=paths, routes=()), offline=True)
-    return replace(world, rules=read.rules, compiled=read.compiled, rules_hash=read.rules_hash)
-
-
-def comparison(was: ReplayResult, now: ReplayResult, folder: Path, borrowers: Sequence[str] = ()) -> Reply:
-    """What the rules of a folder change, as tables and data; ``borrowers``: these only."""
-    found = [c for c in compare_episodes(was.episodes, now.episodes) if not borrowers or c.borrower in borrowers]
-    rules = compare_rules(was.rules, now.rules)
-    data = {
-        "start": was.start.isoformat(),
-        "end": was.end.isoformat(),
-        "every_s": was.every.total_seconds(),
-        "with": str(folder),
-        "inputs": {"was": was.inputs[2], "now": now.inputs[2]},
-        "rules": rules._asdict(),
-        "alarms": [change_json(change) for change in found],
-    }
-    return Reply(data, tuple(bannered(was, [change_table(found, rules, folder)])))
-
-
-def change_table(found: Sequence[Change], rules: RuleChange, folder: Path) -> Table:
-    """Rule by rule and borrower by borrower, where an alarm is new, gone or moved."""
-    heads = (Head("rule"), Head("borrower"), *(Head(h, right=True) for h in ("was", "now", "new", "gone", "moved")))
-    rows = []
-    for c in (change for change in found if change.differs):
-        texts = [c.rule, c.borrower, *map(str, c.counts), *(str(len(part)) for part in (c.new, c.gone, c.moved))]
-        said = [*(f"new {_dates(e)}" for e in c.new), *(f"gone {_dates(e)}" for e in c.gone), *map(_moved, c.moved)]
-        more = f"; and {len(said) - MAX_DATES} more" if len(said) > MAX_DATES else ""
-        rows.append(tuple(map(Cell, (*texts, "; ".join(said[:MAX_DATES]) + more))))
-    total = [sum(len(part) for part in parts) for parts in zip(*((c.new, c.gone, c.moved) for c in found), strict=True)]
-    new, gone, moved = total or (0, 0, 0)
-    notes = [f"rules {what}: {', '.join(ids)}" for what, ids in rules._asdict().items() if ids]
-    notes.append(f"the same in both: {sum(c.same for c in found)}; was and now count alarms, dates are UTC")
-    title = f"The rules of {folder} instead, alarms: {new} new, {gone} gone, {moved} moved"
-    return Table(title, (*heads, Head("when")) if rows else (), tuple(rows), tuple(Cell(n, "dim") for n in notes))
-
-
-def _dates(episode: Episode) -> str:
-    return f"{_where(episode)}{_time(episode.began)} to {_time(episode.ended)}"
-
-
-def _where(episode: Episode) -> str:
-    facility = episode.subject.partition("/")[2]
-    return f"{facility} " if facility else ""
-
-
-def _time(moment: datetime | None) -> str:
-    if moment is None:
-        return "stands"
-    return f"{moment:%Y-%m-%d}" if moment.time() == datetime.min.time() else f"{moment:%Y-%m-%d %H:%M}"
-
-
-def _moved(pair: Moved) -> str:
-    """What of an alarm differs: its begin, its end, its severity."""
-    was, now = pair
-    parts = [f"from {_time(was.began)} to {_time(now.began)}"] if was.began != now.began else []
-    parts += [f"end {_time(was.ended)} to {_time(now.ended)}"] if was.ended != now.ended else []
-    parts += [f"{was.severity} to {now.severity}"] if was.severity != now.severity else []
-    where = _where(now)
-    return f"moved {where}{', '.join(parts)}" + ("" if was.began != now.began else f" (from {_time(now.began)})")
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return end_of_day(date.fromisoformat(text))
-    except (ValueError, OverflowError):
-        raise CanaryError(f"{text[:40]!r} is no day; write 2022-12-31") from None
-
-
-def _span(text: str) -> timedelta:
-    try:
-        return timedelta(seconds=parse_duration_s(text))
-    except (ValueError, OverflowError) as error:
-        raise CanaryError(f"the step from one moment to the next: {error}") from None
-
-
-def _progress(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\rreplay: {done} of {of} moments", end="\n" if done == of else "", file=sys.stderr, flush=True)

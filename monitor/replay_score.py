@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -12,7 +13,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 
 from monitor import scoring
-from monitor.model import MARKET, BoolArray, FloatArray, Severity
+from monitor.model import MARKET, BoolArray, FloatArray, Severity, end_of_day
 from monitor.replay import DAY, ReplayResult, all_facts, day_before
 from monitor.scoring import Episode, Outcome, Ranking, Score
 
@@ -82,6 +83,75 @@ def blind_spans(result: ReplayResult) -> dict[str, list[tuple[datetime, datetime
     for spell in scoring.flagged("unknown", result.borrowers, result.times, unknown):
         spans[spell.borrower].append((spell.began, spell.ended))
     return spans
+
+
+def blind_at(result: ReplayResult, subject: str, at: datetime) -> bool:
+    """Whether at a moment the liquidity cover of a borrower, or the bitcoin price for the market, could not be told."""
+    i = max(bisect_right(result.times, at) - 1, 0)
+    if subject == MARKET:
+        return bool(np.isnan(result.panel["btc_usd"][i]))
+    return bool(np.isnan(result.panel["liquidity_locked_12m"][i, result.borrowers.index(subject)]))
+
+
+#: what a warning ahead of a failure needs -> the figures any of which gives it
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "debt": ("debt_usd", "principal_usd"),
+    "cash": ("cash_unrestricted_usd", "cash_total_usd"),
+    "coins": ("btc_free", "btc_total"),
+    "EBITDA": ("ebitda_adjusted_quarter_usd",),
+    "interest": ("interest_quarter_usd",),
+    "what falls due": ("debt_current_usd", "maturities"),
+}
+#: a warning that comes later than this before the event leaves no time to act
+NOTICE_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A failure: its lead, since when it was said that too little is known, and what was public too late or never.
+
+    ``late``: what is needed -> the day its first figure became public, None for never; empty where all was there
+    ``NOTICE_DAYS`` before the event.
+    """
+
+    outcome: Outcome
+    lead_days: int | None
+    blind_since: datetime | None
+    late: Mapping[str, date | None]
+
+
+def gaps(result: ReplayResult, verdict: Verdict) -> tuple[Gap, ...]:
+    """Every borrower that something happened to, in the order of the table."""
+    found = []
+    for s in ordered(verdict.scores):
+        outcome = s.outcome
+        if outcome.day is None:
+            continue
+        limit = end_of_day(outcome.day) - timedelta(days=NOTICE_DAYS)
+        first = {what: _first_public(result, outcome.borrower, fields) for what, fields in NEEDED.items()}
+        late = {what: at.date() if at else None for what, at in first.items() if at is None or at > limit}
+        lead = s.lead("warning")
+        found.append(Gap(outcome, lead.days if lead else None, _blind_since(result, outcome), late))
+    return tuple(found)
+
+
+def _first_public(result: ReplayResult, borrower: str, fields: Sequence[str]) -> datetime | None:
+    """When the first figure of any of some fields became public; None if never by the end."""
+    one = result.book.borrower(borrower)
+    known = [fact.known_at for fact in all_facts(one) if fact.field in fields and fact.known_at]
+    if "maturities" in fields:
+        known += [row.fact.known_at for row in one.maturities if row.fact.known_at]
+    return min((at for at in known if at <= result.end), default=None)
+
+
+def _blind_since(result: ReplayResult, outcome: Outcome) -> datetime | None:
+    """Since when an alarm that says too little is known stood at the event; None if none did."""
+    if outcome.day is None:
+        return None
+    event = end_of_day(outcome.day) - timedelta(days=1)
+    standing = [e.began for e in result.episodes if e.borrower == outcome.borrower and e.rule in scoring.ASIDE]
+    before = [began for began in standing if began <= event]
+    return max(before, default=None)
 
 
 def alarm_level(result: ReplayResult) -> FloatArray:

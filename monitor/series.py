@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from monitor.calendars import Calendar, open_s
 from monitor.model import Level, Observation
 from monitor.units import format_value
 
@@ -26,7 +27,7 @@ class SeriesSpec:
     alone is believed up to max(``jump_floor``, ``jump_per_sqrt_day`` * sqrt(days)) from the last accepted value, as a
     fraction of it; ``jump_floor`` None switches that test off. ``venue_limit``: how far two venues may
     differ and still agree.
-    ``business_days``: weekends do not age it.
+    ``business_days``: weekends and the holidays of its ``calendar`` do not age it.
     """
 
     unit: str
@@ -40,6 +41,7 @@ class SeriesSpec:
     venue_limit: float = 0.02
     minimum_venues: int = 1
     business_days: bool = False
+    calendar: Calendar = "us_bonds"
 
 
 def _list_price(low: float, high: float) -> SeriesSpec:
@@ -60,6 +62,21 @@ def _daily_index(low: float, high: float) -> SeriesSpec:
 def _raw_offer(low: float, high: float) -> SeriesSpec:
     """One provider's offers of one model, by subject: no jump test, because the index judges them together."""
     return SeriesSpec("usd/gpu-hour", low, high, DAY, DAY, "facility")
+
+
+def _token_offer() -> SeriesSpec:
+    """List prices of one language model, by subject, in USD per million tokens: dated with the start of their day."""
+    return SeriesSpec("usd/mtok", 0.001, 2_000, 2 * DAY, 2 * DAY, "facility")
+
+
+def _token_index() -> SeriesSpec:
+    """A daily index of list prices: makers cut by half at once, so only what an index cannot do is doubted."""
+    return SeriesSpec("usd/mtok", 0.01, 200, 4 * DAY, 4 * DAY, jump_floor=0.5)
+
+
+def _filing() -> SeriesSpec:
+    """A filing that reports something: 1, dated with its acceptance. An event, not a price; it never ages out."""
+    return SeriesSpec("flag", 1, 1, 100 * 365 * DAY, 100 * 365 * DAY, "borrower")
 
 
 def _mark(unit: str, low: float, high: float, level: Level = "borrower") -> SeriesSpec:
@@ -96,6 +113,16 @@ SERIES: dict[str, SeriesSpec] = {
     "offer_h100_usd": _raw_offer(0.1, 20),
     "offer_h200_usd": _raw_offer(0.1, 24),
     "offer_b200_usd": _raw_offer(0.1, 30),
+    "offer_token_usd": _token_offer(),
+    "tokens_input_index_usd": _token_index(),
+    "tokens_output_index_usd": _token_index(),
+    **{
+        f"filing_{kind}": _filing()
+        for kind in (
+            *("bankruptcy", "new_debt", "acceleration", "impairment", "delisting_notice", "auditor_change"),
+            *("non_reliance", "officer_change", "late_filing", "going_concern", "cfo_exit", "useful_life_change"),
+        )
+    },
     "dvol_btc": SeriesSpec("ratio", 0.05, 5, 3 * HOUR, 3 * DAY, jump_floor=0.25, jump_per_sqrt_day=0.50),
     "dvol_eth": SeriesSpec("ratio", 0.05, 5, 3 * HOUR, 3 * DAY, jump_floor=0.25, jump_per_sqrt_day=0.50),
     "network_hashrate_eh": SeriesSpec("number", 50, 20_000, 4 * DAY, 10 * DAY, jump_floor=0.20),
@@ -110,19 +137,15 @@ SERIES: dict[str, SeriesSpec] = {
     "cds_5y_bp": _mark("bp", 1, 10_000),
     "loan_spread_bp": _mark("bp", 1, 5_000),
     "bond_price": _mark("points", 1, 250),
-    "share_price_usd": SeriesSpec("usd", 0.001, 1e6, 5 * DAY, 30 * DAY, "borrower", business_days=True),
+    "share_price_usd": SeriesSpec(
+        "usd", 0.001, 1e6, 5 * DAY, 30 * DAY, "borrower", business_days=True, calendar="us_stocks"
+    ),
 }
 
 
 # ---------------------------------------------------------------- age and plausibility
-def business_s(moment: datetime) -> float:
-    """Seconds of Monday to Friday (UTC) between a fixed Monday and a moment; only differences mean anything."""
-    weeks, rest = divmod(moment.timestamp() - 4 * DAY, 7 * DAY)
-    return weeks * 5 * DAY + min(rest, 5 * DAY)
-
-
 def age_s(spec: SeriesSpec, observed_at: datetime, now: datetime) -> float:
-    """Age of a value in seconds; of a business-day series without its weekends.
+    """Age of a value in seconds; of a business-day series without weekends and holidays.
 
     >>> from datetime import UTC
     >>> friday, monday = datetime(2026, 8, 14, 21, tzinfo=UTC), datetime(2026, 8, 17, 9, tzinfo=UTC)
@@ -130,7 +153,7 @@ def age_s(spec: SeriesSpec, observed_at: datetime, now: datetime) -> float:
     (12.0, 60.0)
     """
     if spec.business_days:
-        return business_s(now) - business_s(observed_at)
+        return open_s(spec.calendar, observed_at, now)
     return (now - observed_at).total_seconds()
 
 
@@ -148,6 +171,34 @@ def jump_limit(spec: SeriesSpec, elapsed_s: float) -> float:
     if spec.jump_floor is None:
         return math.inf
     return max(spec.jump_floor, spec.jump_per_sqrt_day * math.sqrt(max(elapsed_s, SHORTEST_STEP_S) / DAY))
+
+
+#: factors between units that are taken for one another: unit -> (factor, what it would mean)
+_UNIT_SWAPS: dict[str, tuple[tuple[float, str], ...]] = {
+    "usd": ((100.0, "cents for dollars"), (1000.0, "thousands")),
+    "usd/gpu-hour": ((100.0, "cents for dollars"), (8.0, "a machine of eight for one GPU")),
+    "usd/ph/day": ((1000.0, "another unit of hashrate"), (100.0, "cents for dollars")),
+    "ratio": ((100.0, "percent for a fraction"), (10_000.0, "basis points for a fraction")),
+    "bp": ((100.0, "percent for basis points"),),
+    "points": ((100.0, "a fraction for percent of par"),),
+    "btc": ((1000.0, "another unit of bitcoin"), (1e8, "satoshi for bitcoin")),
+    "number": ((1000.0, "another unit"),),
+}
+#: how far from such a factor a value may be and still look like it
+SWAP_SLACK = 0.08
+
+
+def unit_swap(value: float, base: float, unit: str) -> str:
+    """What units may have been taken for one another, when a value is just such a factor from the one before.
+
+    >>> unit_swap(21.0, 2.6, "usd/gpu-hour"), unit_swap(0.000365, 0.0365, "ratio"), unit_swap(2.9, 2.6, "usd/gpu-hour")
+    ('a machine of eight for one GPU', 'percent for a fraction', '')
+    """
+    if value <= 0 or base <= 0:
+        return ""
+    factor = max(value / base, base / value)
+    near = (what for size, what in _UNIT_SWAPS.get(unit, ()) if abs(factor / size - 1) <= SWAP_SLACK)
+    return next(near, "")
 
 
 def fault(observation: Observation, spec: SeriesSpec) -> str:

@@ -18,13 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from monitor import feeds, market, scoring
+from monitor import feeds, market, replay_paths, scoring
 from monitor import replay as engine
 from monitor.config import find_config, load_config
 from monitor.model import Book, Borrower, CanaryError, CreditEvent, Event, Fact, Numbers, Observation, end_of_day
 from monitor.replay import ReplayResult, history_world, replay
-from monitor.replay_report import run_replay, tables
-from monitor.replay_score import alarm_level, as_csv, as_json, baselines, episode_row, rule_uses, verdicts
+from monitor.replay_command import run_replay
+from monitor.replay_report import gap_table, tables, week_table
+from monitor.replay_score import alarm_level, as_csv, as_json, baselines, episode_row, gaps, rule_uses, verdicts
 from monitor.scoring import Episode, Outcome, counted, episodes, flagged, outcome_of, ranking, score
 from monitor.shell import Shell
 from monitor.store import Store
@@ -164,6 +165,42 @@ def test_tearing_out_the_future_changes_nothing(past: World, tmp_path: Path, day
     assert said(numbers_at(torn, [o for o in seen if o.known_at <= at], at, tmp_path / "torn")) == said(whole)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_shuffling_the_future_changes_nothing(past: World, tmp_path: Path, seed: int):
+    """Figures and prices known only later may trade their values at random without a number of that day moving."""
+    at, seen = end_of_day(date(2022, 8, 22)), made_up_prices(date(2021, 12, 1), 480)
+    whole = said(numbers_at(past, seen, at, tmp_path / "whole"))
+    mixed = replace(past, book=shuffled(past.book, at, seed))
+    assert mixed.book != past.book
+    rng = np.random.default_rng(seed)
+    later = [o for o in seen if o.known_at > at]
+    values = rng.permutation([o.value for o in later])
+    turned = [replace(o, value=float(v)) for o, v in zip(later, values, strict=True)]
+    seen_mixed = [*(o for o in seen if o.known_at <= at), *turned]
+    assert said(numbers_at(mixed, seen_mixed, at, tmp_path / "mixed")) == whole
+    then = end_of_day(date(2023, 3, 31))
+    assert said(numbers_at(mixed, seen_mixed, then, tmp_path / "then")) != said(
+        numbers_at(past, seen, then, tmp_path / "then")
+    ), "later it must matter, or the shuffle touched nothing"
+
+
+def shuffled(book: Book, at: datetime, seed: int) -> Book:
+    """The book with the numbers known only after a moment permuted within each borrower."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for b in book.borrowers:
+        late = [i for i, f in enumerate(b.facts) if (f.known_at is None or f.known_at > at) and _is_number(f)]
+        facts = list(b.facts)
+        for i, j in zip(late, rng.permutation(late), strict=True):
+            facts[i] = replace(facts[i], value=b.facts[int(j)].value)
+        rows.append(replace(b, facts=tuple(facts)))
+    return replace(book, borrowers=tuple(rows))
+
+
+def _is_number(fact: Fact) -> bool:
+    return isinstance(fact.value, float | int) and not isinstance(fact.value, bool)
+
+
 def test_tearing_out_the_future_of_2026(present: World, tmp_path: Path):
     """The same for the book of today, with its vintages, contracts and marks."""
     at = end_of_day(date(2026, 5, 20))
@@ -248,6 +285,33 @@ def test_hindsight_is_said(present: World, past: World):
     assert engine.hindsight(Book(()), made_up_prices(date(2022, 1, 1), 3), T0, T0) == []
 
 
+def test_without_hindsight_leaves_out_what_was_restated_or_undated(present: World, past: World):
+    """What is left has no restated price and no figure without a date of publication; the rest is untouched."""
+    clean, seen = engine.without_hindsight(present, list(present.recorded))
+    assert any(o.restated for o in present.recorded)
+    assert not any(o.restated for o in (*clean.recorded, *seen))
+    assert len(seen) == sum(not o.restated for o in present.recorded)
+    strict, _ = engine.without_hindsight(past, [])
+    facts = [f for b in past.book.borrowers for f in engine.all_facts(b)]
+    kept = [f for b in strict.book.borrowers for f in engine.all_facts(b)]
+    assert kept == [f for f in facts if f.published is not None]
+    assert len(kept) < len(facts)
+    said_then = " ".join(engine.hindsight(strict.book, seen, T0 - 1600 * DAY, end_of_day(date(2023, 6, 30))))
+    assert "without a date of publication" not in said_then
+    assert "restated" not in said_then
+
+
+def test_a_week_in_the_dark_is_unknown_not_quiet(desk: World):
+    """Nothing stands and nothing could be told: the table says unknown, before a figure or a price is there."""
+    silent = replace(desk, rules=(), compiled=())
+    result = replay(silent, T0, T0 + 21 * DAY, observations=made_up_prices(date(2026, 8, 20), 12))
+    dark = replace(result, panel={**result.panel, "btc_usd": np.where(np.arange(22) < 10, np.nan, 1.0)})
+    rows = [[cell.text for cell in row] for row in week_table(dark, ("alpha", "stub")).rows]
+    assert rows[0][2:] == ["unknown", "unknown"]
+    assert rows[-1][3] == "quiet"
+    assert all(row[2] == "unknown" for row in rows), "a stub is never known"
+
+
 # ---------------------------------------------------------------- what happened in 2022 and in December 2025
 def bench() -> types.ModuleType:
     """bench/replay.py, which reads the daily series of 2021 to 2023."""
@@ -277,6 +341,38 @@ def test_the_peak_of_protection_of_december_2025_is_not_critical(present: World)
     quoted = [m for m in present.book.marks if m.series == "cds_5y_bp" and m.value > 800]
     assert quoted, "the peak is in the book"
     assert [e for e in result.episodes if "cds_5y_bp" in e.values and e.severity == "critical"] == []
+
+
+@pytest.mark.skipif(not PRICES.exists(), reason="the daily series of 2021 to 2023 are not beside this checkout")
+def test_who_could_not_be_measured_was_said_to_be_blind(past: World):
+    """Compute North had nothing public: it is said to be blind before it fails, and what was missing is named."""
+    span = (end_of_day(date(2022, 7, 20)), end_of_day(date(2022, 8, 5)))
+    result = replay(past, *span, observations=bench().history_prices(PRICES))
+    (gap,) = [one for one in gaps(result, verdicts(result)[0]) if one.outcome.borrower == "compute-north"]
+    assert gap.outcome.label == "insufficient data"
+    assert gap.blind_since is not None
+    assert gap.blind_since.date() < date(2022, 7, 31)
+    assert gap.lead_days is None
+    assert gap.late["cash"] is None
+    assert "compute-north" in " ".join(cell.text for row in gap_table([gap]).rows for cell in row)
+
+
+def test_what_came_too_late_is_dated():
+    """A figure published within thirty days of the event, or after it, is named with its day; one before is not."""
+    facts = (
+        Fact("debt_usd", 1e8, date(2022, 6, 30), date(2022, 8, 11), end_of_day(date(2022, 8, 11)), "filing", "10-Q"),
+        Fact("cash_unrestricted_usd", 1e6, EVENT, EVENT, end_of_day(EVENT), "filing", "8-K"),
+    )
+    events = (CreditEvent("missed_payment", EVENT, end_of_day(EVENT), "8-K"),)
+    book = Book((Borrower("acme", "Acme", "miner", facts=facts, events=events),))
+    times = tuple(end_of_day(date(2022, 7, 1)) + i * DAY for i in range(150))
+    nothing = {name: np.full((150, 1), np.nan) for name in engine.BORROWER_PANEL}
+    nothing |= {name: np.full(150, np.nan) for name in engine.MARKET_PANEL}
+    result = ReplayResult(times[0], times[-1], DAY, times, book, (), nothing, (), (), (), ("",) * 4, 1, 0, 0.0)
+    (gap,) = gaps(result, verdicts(result)[0])
+    assert gap.late == {
+        "cash": EVENT + DAY, "coins": None, "EBITDA": None, "interest": None, "what falls due": None,
+    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- scoring
@@ -446,9 +542,10 @@ def test_mistakes_are_sentences(shown, options, said):
         run_replay(shown[0], **options)
 
 
-def test_the_past_needs_its_prices(tmp_path: Path):
+def test_the_past_needs_its_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Without prices of that time the borrowers of 2021 to 2023 cannot be replayed, and it says what to give."""
-    with pytest.raises(CanaryError, match="--prices FOLDER"):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(CanaryError, match="canary backfill --from 2021-01-01, or --prices FOLDER"):
         run_replay(Shell(config_path=str(ROOT / "config.yaml"), offline=True), history=True)
 
 
@@ -467,3 +564,32 @@ def test_numbers_of_the_report_come_from_the_replay(desk: World):
     assert as_csv([episode_row(e) for e in result.episodes]).startswith("rule,subject,severity")
     assert all(len(row) == len(t.heads) for t in tables(result, ["alpha"]) for row in t.rows)
     assert scoring.days_inside([], result.start, result.end) == 0
+
+
+# ---------------------------------------------------------------- numbers over paths, in other processes
+def test_paths_made_elsewhere_are_the_same(past: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Costly numbers from other processes and from this one give the same events and the same rows, byte by byte."""
+    seen = made_up_prices(date(2022, 6, 1), 90)
+    start, end = end_of_day(date(2022, 8, 10)), end_of_day(date(2022, 8, 13))
+    found = []
+    for name, enough in (("here", 1000), ("elsewhere", 1)):
+        monkeypatch.setattr(replay_paths, "WORTHWHILE", enough)
+        monkeypatch.setattr(replay_paths.os, "cpu_count", lambda: 2)
+        result = replay(past, start, end, observations=seen, database=tmp_path / f"{name}.sqlite", paths=True)
+        with Store.reader(tmp_path / f"{name}.sqlite") as store:
+            rows = store.rows("SELECT metric, subject, value, reason FROM metrics ORDER BY metric, subject, eval_at")
+        found.append((lines(result), rows))
+    assert found[0] == found[1]
+    known = {row["metric"] for row in found[0][1] if row["value"] is not None}
+    assert set(replay_paths.COSTLY) & known, "or nothing was compared"
+
+
+def test_only_what_is_read_is_worked_out_and_a_database_knows_the_difference(desk: World, tmp_path: Path):
+    """What no rule and no score reads is left out; a replay without simulated paths cannot be continued with them."""
+    kept = tmp_path / "lean.sqlite"
+    replay(desk, T0, T0 + 2 * DAY, database=kept)
+    with Store.reader(kept) as store:
+        names = {row["metric"] for row in store.rows("SELECT DISTINCT metric FROM metrics")}
+    assert names == {*engine.BORROWER_PANEL, *engine.MARKET_PANEL}, "the one rule reads cash, which is scored too"
+    with pytest.raises(CanaryError, match="another start"):
+        replay(desk, T0, T0 + 3 * DAY, database=kept, paths=True)

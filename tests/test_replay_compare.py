@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from monitor.cli import run_line
 from monitor.model import CanaryError, Rule
+from monitor.replay_command import change_table, run_replay
 from monitor.replay_compare import Change, change_json, compare_episodes, compare_rules
-from monitor.replay_report import change_table, run_replay
 from monitor.scoring import Episode
 from monitor.shell import Shell
 
