@@ -6,33 +6,44 @@ A row is committed as ``sending`` before the request leaves and as ``sent`` only
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Protocol
 from uuid import uuid4
 
 from monitor import routing
-from monitor.chat import Channel
+from monitor.chat import Channel, Rich
 from monitor.chat.pacing import Pacer
-from monitor.model import CanaryError, DeliveryError, Line, OutboxRow
+from monitor.ledger import Ledger, OnWriter
+from monitor.model import CanaryError, DeliveryError, Line, Message, OutboxRow
 from monitor.redact import redact
 from monitor.routes import Route
 from monitor.store import Store
+from monitor.store_outbox import Company
 from monitor.world import World, open_channel
 
-R = TypeVar("R")
 #: a destination that has to wait longer than this is left for the next round of delivery
 MAX_WAIT_S = 5.0
-#: a screen takes whatever comes
-UNPACED = ("console",)
+#: a screen and a machine take whatever comes
+UNPACED = ("console", "webhook")
+#: whose receiver can tell a repetition by its id: so many are claimed in one commit, although a death in between leaves
+#: all of them with an unknown outcome
+AT_ONCE = {"webhook": 25}
+#: after these a message keeps its place, and nothing overtakes it
+STOPS = ("retry", "unknown")
 
 
-class OnWriter(Protocol):
-    """Runs something on the writer thread and gives back its answer."""
+class Pictures(Protocol):
+    """Draws what goes with a message, elsewhere; see :mod:`monitor.illustrator`."""
 
-    def __call__(self, work: Callable[[], R], /) -> Awaitable[R]: ...
+    def ready(self, message: Message, company: Company) -> bytes:
+        """The picture of this message if it is drawn already; empty otherwise."""
+
+    def follow(self, send: Callable[[bytes], Awaitable[None]], message: Message, company: Company) -> None:
+        """Draw what the accepted message lacks and send it after; whatever goes wrong there ends there."""
 
 
 @dataclass(frozen=True)
@@ -46,32 +57,60 @@ class Delivered:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Round:
+    """One round of delivery from one database; its writes go through the ledger."""
+
+    world: World
+    store: Store
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one message: sent, retry, unknown, dead or left; in words; and how to write it down."""
+
+    kind: str
+    text: str = ""
+    write: Callable[[], object] = lambda: None
+
+
 class Postman:
     """Sends what is unsent. Channels are opened once; each destination has its own order and pace.
 
-    A destination that fails or waits never holds up another one. ``clock`` gives the present time between messages.
+    A destination that fails or waits never holds up another one. ``clock`` gives the present time between messages,
+    ``pictures`` draws what goes with them, ``unpaced`` names the channels that take whatever comes.
     """
 
-    def __init__(self, on_writer: OnWriter, clock: Callable[[], datetime]):
-        self.on_writer, self.clock = on_writer, clock
+    def __init__(
+        self,
+        on_writer: OnWriter,
+        clock: Callable[[], datetime],
+        pictures: Pictures | None = None,
+        unpaced: Sequence[str] = UNPACED,
+        opened: Callable[[World, str], Channel] = open_channel,
+    ):
+        self.on_writer, self.clock, self.pictures, self.unpaced = on_writer, clock, pictures, unpaced
+        self.opened = opened
         self.pacers: dict[str, Pacer] = {}
         self.channels: dict[str, Channel] = {}
 
     async def deliver(self, world: World, store: Store, now: datetime) -> Delivered:
-        """One round: every destination with something due is served side by side."""
-        rows = await self._write(lambda: self._due(store, now))
+        """One round: every destination with something due is served side by side, and their writes together."""
+        here = _Round(world, store, Ledger(self.on_writer, store))
+        rows = await here.ledger.write(lambda: _due(store, now))
         by_destination: dict[tuple[str, str], list[OutboxRow]] = {}
         for row in rows:
             by_destination.setdefault((row.message.channel, row.message.to), []).append(row)
-        served = (self._serve(world, store, mine) for mine in by_destination.values())
+        served = (self._serve(here, mine) for mine in by_destination.values())
         outcomes = await asyncio.gather(*served, return_exceptions=True)
         # every destination has ended its round before a failure of the database is passed on
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         told = [one for outcome in outcomes if not isinstance(outcome, BaseException) for one in outcome]
-        count = Counter(kind for kind, _ in told)
-        problems = tuple(dict.fromkeys(text for _, text in told if text))
+        count = Counter(one.kind for one in told)
+        problems = tuple(dict.fromkeys(one.text for one in told if one.text))
         return Delivered(count["sent"], count["retry"], count["unknown"], count["dead"], problems)
 
     async def close(self) -> None:
@@ -79,100 +118,135 @@ class Postman:
         for channel in self.channels.values():
             await channel.close()
 
-    def _due(self, store: Store, now: datetime) -> list[OutboxRow]:
-        store.expire(now)
-        return store.due(now)
+    async def _serve(self, here: _Round, rows: Sequence[OutboxRow]) -> list[_Outcome]:
+        """The messages of one destination, in order, until one has to wait.
 
-    async def _write(self, work: Callable[[], R]) -> R:
-        return await self.on_writer(work)
-
-    async def _serve(self, world: World, store: Store, rows: Sequence[OutboxRow]) -> list[tuple[str, str]]:
-        """The messages of one destination, in order, until one has to wait."""
-        outcomes: list[tuple[str, str]] = []
-        for row in rows:
-            wait_s = self._wait_s(row)
+        What became of one is written in the same commit as the claim of the next: one wait for the disk each.
+        """
+        outcomes: list[_Outcome] = []
+        unwritten: list[_Outcome] = []
+        left = deque(rows)
+        while left:
+            message = left[0].message
+            wait_s = self._wait_s(message)
+            if wait_s > 0:  # nothing may stay unwritten meanwhile
+                await here.ledger.write(partial(_write_down, unwritten))
+                unwritten = []
             if wait_s > MAX_WAIT_S:
                 break
             await asyncio.sleep(wait_s)
-            outcome = await self._send(world, store, row)
-            outcomes.append(outcome)
-            if outcome[0] == "retry":
+            some = [left.popleft() for _ in range(min(len(left), AT_ONCE.get(message.channel, 1)))]
+            claimed = await here.ledger.write(partial(_claim_next, here.store, unwritten, some))
+            unwritten = await self._send_all(here, claimed)
+            outcomes += unwritten
+            if any(one.kind in STOPS for one in unwritten):
                 break
+        await here.ledger.write(partial(_write_down, unwritten))
         return outcomes
 
-    def _wait_s(self, row: OutboxRow) -> float:
+    async def _send_all(self, here: _Round, claimed: Sequence[tuple[OutboxRow, Company]]) -> list[_Outcome]:
+        """Claimed messages in order; those behind one that has to wait are given back."""
+        done: list[_Outcome] = []
+        for row, company in claimed:
+            if done and done[-1].kind in (*STOPS, "left"):
+                done.append(_Outcome("left", "", partial(here.store.release, row)))
+            else:
+                done.append(await self._send(here, row, company))
+        return done
+
+    def _wait_s(self, message: Message) -> float:
         """Seconds until this destination may be written to; the attempt is noted, accepted or not."""
-        channel, now = row.message.channel, self.clock()
-        if channel in UNPACED:
+        channel, now = message.channel, self.clock()
+        if channel in self.unpaced:
             return 0.0
         pacer = self.pacers.setdefault(channel, Pacer())
-        at = pacer.may_send_at(row.message.to, now)
+        at = pacer.may_send_at(message.to, now)
         wait_s = (at - now).total_seconds()
         if wait_s <= MAX_WAIT_S:
-            pacer.sent(row.message.to, at)
+            pacer.sent(message.to, at)
         return wait_s
 
-    async def _send(self, world: World, store: Store, row: OutboxRow) -> tuple[str, str]:
-        """One message: claim it, send it, write down what became of it."""
-        message = row.message
+    async def _send(self, here: _Round, row: OutboxRow, company: Company) -> _Outcome:
+        """One claimed message: what became of it, to be written down."""
         try:
-            channel = self._channel(world, message.channel)
+            channel = self._channel(here.world, row.message.channel)
         except CanaryError as error:
-            claimed = await self._write(lambda: store.claim(row, uuid4().hex))
-            if claimed is not None:
-                await self._give_up(world, store, claimed, str(error))
-            return "dead", f"{message.channel}: {error}"
-        claimed = await self._write(lambda: store.claim(row, uuid4().hex))
-        if claimed is None:
-            return "gone", ""
-        taken = claimed
+            return self._failed(here, row, DeliveryError(str(error), "dead"))
         try:
-            channel_id = await channel.send(message)
+            sent_as = await self._hand_over(channel, row.message, company)
         except DeliveryError as error:
-            return await self._failed(world, store, taken, error)
+            return self._failed(here, row, error)
         except Exception as error:  # a fault in a channel: nobody knows whether the request left
             failure = DeliveryError(f"a fault in the channel: {type(error).__name__}: {redact(str(error))}", "unknown")
-            return await self._failed(world, store, taken, failure)
-        await self._write(lambda: store.mark_sent(taken, self.clock(), channel_id))
-        return "sent", ""
+            return self._failed(here, row, failure)
+        return _Outcome("sent", "", partial(here.store.mark_sent, row, self.clock(), sent_as))
 
-    async def _failed(self, world: World, store: Store, row: OutboxRow, error: DeliveryError) -> tuple[str, str]:
-        text = f"{row.message.channel}: {error}"
+    async def _hand_over(self, channel: Channel, message: Message, company: Company) -> str:
+        """Send with what goes beside it where the channel can. A picture that is not drawn yet comes after."""
+        if not isinstance(channel, Rich):
+            return await channel.send(message)
+        picture = self.pictures.ready(message, company) if self.pictures else b""
+        sent_as = await channel.send_rich(message, company.reply_to, picture)
+        if self.pictures and not picture:
+            self.pictures.follow(partial(self._send_picture, channel, message, sent_as), message, company)
+        return sent_as
+
+    async def _send_picture(self, channel: Rich, message: Message, sent_as: str, picture: bytes) -> None:
+        """A picture keeps the pace of its chat; one that would have to wait for long is left out."""
+        wait_s = self._wait_s(message)
+        if wait_s > MAX_WAIT_S:
+            raise DeliveryError(f"{message.channel}: the chat has too much to take already", "retry")
+        await asyncio.sleep(wait_s)
+        await channel.send_picture(message, picture, sent_as)
+
+    def _failed(self, here: _Round, row: OutboxRow, error: DeliveryError) -> _Outcome:
+        store, text, now = here.store, f"{row.message.channel}: {error}", self.clock()
         if error.kind == "dead":
-            await self._give_up(world, store, row, str(error))
-        elif error.kind == "unknown":
-            await self._write(lambda: store.mark_unknown(row, self.clock(), str(error)))
-        else:
-            wait = routing.backoff_s(row.message.id, row.attempts, error.retry_after_s)
-            if error.retry_after_s is not None and row.message.channel in self.pacers:
-                self.pacers[row.message.channel].hold(self.clock() + timedelta(seconds=error.retry_after_s))
-            await self._write(lambda: store.mark_retry(row, self.clock() + timedelta(seconds=wait), str(error)))
-        return error.kind, text
-
-    async def _give_up(self, world: World, store: Store, row: OutboxRow, why: str) -> None:
-        """A destination that will never take it: say so on the others, with the message itself."""
-        message = row.message
-        others = [r for r in world.routes if (r.channel, r.to) != (message.channel, message.to)]
-        spare = others[0] if others else Route("console", "console")
-        copy = replace(
-            message,
-            id=f"{message.id}-{spare.name}",
-            route=spare.name,
-            channel=spare.channel,
-            to=spare.to,
-            lines=(Line("undelivered", f"{message.channel} {message.to} will not take it: {why}"), *message.lines),
-        )
-        same = (spare.channel, spare.to) == (message.channel, message.to)
-
-        def write() -> None:
-            with store.transaction():
-                store.mark_dead(row, why)
-                if not same:
-                    store.queue([copy])
-
-        await self._write(write)
+            return _Outcome("dead", text, partial(_give_up, here, row, str(error)))
+        if error.kind == "unknown":
+            return _Outcome("unknown", text, partial(store.mark_unknown, row, now, str(error)))
+        wait = routing.backoff_s(row.message.id, row.attempts, error.retry_after_s)
+        if error.retry_after_s is not None and row.message.channel in self.pacers:
+            self.pacers[row.message.channel].hold(now + timedelta(seconds=error.retry_after_s))
+        return _Outcome("retry", text, partial(store.mark_retry, row, now + timedelta(seconds=wait), str(error)))
 
     def _channel(self, world: World, name: str) -> Channel:
         if name not in self.channels:
-            self.channels[name] = open_channel(world, name)
+            self.channels[name] = self.opened(world, name)
         return self.channels[name]
+
+
+def _due(store: Store, now: datetime) -> list[OutboxRow]:
+    store.expire(now)
+    store.catch_up(now)
+    return store.due(now)
+
+
+def _write_down(outcomes: Sequence[_Outcome]) -> None:
+    for outcome in outcomes:
+        outcome.write()
+
+
+def _claim_next(store: Store, before: Sequence[_Outcome], rows: Sequence[OutboxRow]) -> list[tuple[OutboxRow, Company]]:
+    """Write down what became of those before, then claim these; what was taken back meanwhile is left out."""
+    _write_down(before)
+    claimed = [(store.claim(row, uuid4().hex), store.company(row.message)) for row in rows]
+    return [(row, company) for row, company in claimed if row is not None]
+
+
+def _give_up(here: _Round, row: OutboxRow, why: str) -> None:
+    """A destination that will never take it: say so on the others, with the message itself."""
+    message = row.message
+    others = [r for r in here.world.routes if (r.channel, r.to) != (message.channel, message.to)]
+    spare = others[0] if others else Route("console", "console")
+    copy = replace(
+        message,
+        id=f"{message.id.partition('.')[0]}-{spare.name}",
+        route=spare.name,
+        channel=spare.channel,
+        to=spare.to,
+        lines=(Line("undelivered", f"{message.channel} {message.to} will not take it: {why}"), *message.lines),
+    )
+    here.store.mark_dead(row, why)
+    if (spare.channel, spare.to) != (message.channel, message.to):
+        here.store.queue([copy])

@@ -81,6 +81,19 @@ def tick_id(when: datetime) -> int:
     return math.floor(when.timestamp() * 1000)
 
 
+def kept(row: Row) -> Row:
+    """The row without what no database can hold: halves of characters, as a feed or a book may escape them. An alert
+    must not be lost because its words cannot be written.
+
+    >>> kept({"reason": "half\\ud83d a bird", "flaps": 1})
+    {'reason': 'half a bird', 'flaps': 1}
+    """
+    return {
+        name: value.encode("utf-8", "ignore").decode() if isinstance(value, str) and not value.isascii() else value
+        for name, value in row.items()
+    }
+
+
 def _optional(text: str | None) -> datetime | None:
     return None if text is None else utc(text)
 
@@ -91,7 +104,7 @@ def state_row(state: AlertState) -> Row:
     row: Row = {f.name: getattr(state, f.name) for f in fields(state)}
     for name in _STATE_TIMES:
         row[name] = None if row[name] is None else iso(row[name])
-    return row
+    return kept(row)
 
 
 def state_of(row: Mapping[str, Any]) -> AlertState:
@@ -104,7 +117,7 @@ def event_row(event: Event) -> Row:
     row: Row = {f.name: getattr(event, f.name) for f in fields(event)}
     # JSON knows no infinity: an unlimited number is written as the text "Infinity" and read back as one
     values = {k: str(v) if v is not None and math.isinf(v) else v for k, v in event.values.items()}
-    return {**row, "at": iso(event.at), "values": json.dumps(values, allow_nan=False)}
+    return kept({**row, "at": iso(event.at), "values": json.dumps(values, allow_nan=False)})
 
 
 def event_of(row: Mapping[str, Any]) -> Event:
@@ -140,14 +153,16 @@ def report_row(tick: int, report: FeedReport) -> Row:
 
 def decision_row(tick: int, decision: Decision) -> Row:
     """One decision as a row of one evaluation."""
-    return {
-        "tick": tick,
-        "event_id": decision.event_id,
-        "route": decision.route,
-        "send": int(decision.send),
-        "reason": decision.reason,
-        "message_id": decision.message_id,
-    }
+    return kept(
+        {
+            "tick": tick,
+            "event_id": decision.event_id,
+            "route": decision.route,
+            "send": int(decision.send),
+            "reason": decision.reason,
+            "message_id": decision.message_id,
+        }
+    )
 
 
 def told_row(told: Told) -> Row:
@@ -193,29 +208,31 @@ def observation_of(row: Mapping[str, Any]) -> Observation:
 
 def message_row(message: Message, repeat_of: str | None = None) -> Row:
     """One message as a fresh row of the outbox: queued, never tried."""
-    return {
-        "id": message.id,
-        "repeat_of": repeat_of,
-        "route": message.route,
-        "channel": message.channel,
-        "destination": message.to,
-        "kind": message.kind,
-        "severity": message.severity,
-        "rank": RANK[message.severity],
-        "title": message.title,
-        "lines": json.dumps([[line.label, line.text] for line in message.lines], ensure_ascii=False),
-        "event_ids": json.dumps(list(message.event_ids)),
-        "created_at": iso(message.created_at),
-        "recorded": int(message.recorded),
-        "possibly_repeated": int(message.possibly_repeated),
-        "state": "queued",
-        "attempts": 0,
-        "attempt_id": "",
-        "next_at": None,
-        "sent_at": None,
-        "channel_message_id": "",
-        "error": "",
-    }
+    return kept(
+        {
+            "id": message.id,
+            "repeat_of": repeat_of,
+            "route": message.route,
+            "channel": message.channel,
+            "destination": message.to,
+            "kind": message.kind,
+            "severity": message.severity,
+            "rank": RANK[message.severity],
+            "title": message.title,
+            "lines": json.dumps([[line.label, line.text] for line in message.lines], ensure_ascii=False),
+            "event_ids": json.dumps(list(message.event_ids)),
+            "created_at": iso(message.created_at),
+            "recorded": int(message.recorded),
+            "possibly_repeated": int(message.possibly_repeated),
+            "state": "queued",
+            "attempts": 0,
+            "attempt_id": "",
+            "next_at": None,
+            "sent_at": None,
+            "channel_message_id": "",
+            "error": "",
+        }
+    )
 
 
 def outbox_of(row: Mapping[str, Any]) -> OutboxRow:

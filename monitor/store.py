@@ -16,18 +16,18 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import sqlite_utils
-
 from monitor.migrations import MIGRATIONS, newest, statements
 from monitor.model import AlertState, Decision, Event, FeedReport, Message, Numbers, Observation, Severity, StoreError
+from monitor.plainsql import sqlite_utils
 from monitor.routes import Overlay, Told, Waiting
 from monitor.rows import (
     Latest,
@@ -52,8 +52,10 @@ from monitor.rows import (
 )
 from monitor.store_metrics import MetricTables
 from monitor.store_outbox import OutboxTables
+from monitor.store_post import OVER, post_of
 
 BUSY_MS = 5000
+JOURNALS = ("-wal", "-shm")
 #: raw answers of sources are kept newest first up to this size; a single longer one is cut
 MAX_RAW_BYTES = 50_000_000
 MAX_RAW_BODY = 2_000_000
@@ -121,10 +123,14 @@ class Lock:
 
 
 class Store(MetricTables, OutboxTables):
-    """The writer. Create it in the thread that will use it; close it, or use ``with``."""
+    """The writer. Create it in the thread that will use it; close it, or use ``with``.
 
-    def __init__(self, path: Path | str):
-        self.path = Path(path)
+    ``committed`` is called after each evaluation that was written. A database of an earlier shape is copied beside
+    itself before it is brought up to date, unless ``copy_first`` is False (it is a copy itself).
+    """
+
+    def __init__(self, path: Path | str, committed: Callable[[], object] | None = None, copy_first: bool = True):
+        self.path, self._committed, self._copy_first = Path(path), committed, copy_first
         self.readonly = False
         self._states: dict[tuple[str, str], AlertState] | None = None
         self._latest: dict[tuple[str, str], Latest] = {}
@@ -139,8 +145,11 @@ class Store(MetricTables, OutboxTables):
                 raise
 
     @classmethod
-    def reader(cls, path: Path | str) -> Store:
-        """A read-only view of an existing database, for one thread. It never writes and never migrates."""
+    def reader(cls, path: Path | str, older: bool = False) -> Store:
+        """A read-only view of an existing database, for one thread. It never writes and never migrates.
+
+        ``older``: an earlier shape will do, for whoever only checks or copies it.
+        """
         self = cls.__new__(cls)
         self.path, self.readonly = Path(path), True
         self._states, self._latest, self._waiting_seen = None, {}, set()
@@ -149,7 +158,7 @@ class Store(MetricTables, OutboxTables):
             self.db = self._connect(sqlite3.connect(uri, uri=True, timeout=BUSY_MS / 1000))
             self.db.execute("PRAGMA query_only = ON")
             found = self._version()
-            if found != newest():
+            if found != newest() and not (older and 0 < found < newest()):
                 self.db.close()
                 raise StoreError(
                     f"{path}: its shape is number {found}, this version reads {newest()}; {_advice(found)}"
@@ -182,12 +191,20 @@ class Store(MetricTables, OutboxTables):
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = FULL")
         if found < newest():
+            if found and self._copy_first:
+                self.backup(self._free_name(found))
             with self.transaction():
                 for number, _, sql in MIGRATIONS:
                     if number > self._version():
                         for statement in statements(sql):
                             self.db.execute(statement)
                         self.db.execute(f"PRAGMA user_version = {number:d}")
+
+    def _free_name(self, shape: int) -> Path:
+        """Where the copy goes that is made before a new shape: a name that says which shape the copy has."""
+        names = (f"{self.path.stem}-shape-{shape}" + (f"-{n}" if n > 1 else "") for n in count(1))
+        paths = (self.path.with_name(f"{name}.sqlite") for name in names)
+        return next(path for path in paths if not path.exists())
 
     def _version(self) -> int:
         return int(self.db.execute("PRAGMA user_version").fetchone()[0])
@@ -266,6 +283,11 @@ class Store(MetricTables, OutboxTables):
         return self.db.conn.total_changes - before
 
     # ------------------------------------------------------------ small things
+    def retry_now(self) -> int:
+        """Let every message that waits for its next attempt be tried at once: its time was told by another clock."""
+        with self.transaction():
+            return self.write("UPDATE outbox SET next_at = NULL WHERE next_at IS NOT NULL")
+
     def meta(self, name: str) -> str | None:
         """A remembered word, or None."""
         rows = self.rows("SELECT value FROM meta WHERE name = ?", (name,))
@@ -292,6 +314,15 @@ class Store(MetricTables, OutboxTables):
     def check(self) -> str:
         """What SQLite says about the file's integrity; ``ok`` when nothing is wrong."""
         return "; ".join(str(row["integrity_check"]) for row in self.rows("PRAGMA integrity_check(5)"))
+
+    def require_whole(self) -> None:
+        """Raise StoreError when the file is damaged: nothing right can be told from a database that is not whole."""
+        try:
+            found = self.check()
+        except StoreError:
+            found = "it cannot be read to its end"
+        if found != "ok":
+            raise StoreError(f"{self.path}: it is damaged ({found[:200]}); nothing was written; see canary doctor")
 
     # ------------------------------------------------------------ what was seen
     def keep(self, observations: Iterable[Observation]) -> int:
@@ -353,6 +384,11 @@ class Store(MetricTables, OutboxTables):
         rows = self.rows("SELECT * FROM raw WHERE feed = ? ORDER BY id DESC LIMIT ?", (feed, limit))
         return [(utc(row["fetched_at"]), row["what"], row["body"]) for row in rows]
 
+    def raw_at(self, fetched_at: datetime) -> list[tuple[str, str, int]]:
+        """What sources answered in one fetch and is still kept: (source, address, bytes)."""
+        rows = self.rows("SELECT feed, what, bytes FROM raw WHERE fetched_at = ? ORDER BY id", (iso(fetched_at),))
+        return [(row["feed"], row["what"], row["bytes"]) for row in rows]
+
     # ------------------------------------------------------------ one evaluation
     def commit_tick(
         self,
@@ -392,12 +428,24 @@ class Store(MetricTables, OutboxTables):
             if waiting is not None:
                 self._write_waiting(waiting)
             self.insert("told", map(told_row, told), "INSERT OR REPLACE")
-            self.insert("outbox", map(message_row, messages), "INSERT OR IGNORE")
+            self._revive(messages)
+            self.queue(messages)
             self.insert("notices", notice_rows(tick.eval_at, notices or {}), "INSERT OR REPLACE")
+        if self._committed is not None:
+            self._committed()
         # only what was committed is remembered
         self._latest = latest if onward else {}
         if states is not None:
             self._states = dict(states)
+
+    def _revive(self, messages: Sequence[Message]) -> None:
+        """A digest of the same events has the same id: one that was given up before goes out again."""
+        sql = """
+            UPDATE outbox SET state = 'queued', title = :title, lines = :lines, created_at = :created_at, attempts = 0,
+                   next_at = NULL, waits_since = NULL, error = ''
+            WHERE id = :id AND state = 'expired'"""
+        for message in messages:
+            self.db.execute(sql, {k: v for k, v in message_row(message).items() if f":{k}" in sql})
 
     def last_tick(self) -> TickRow | None:
         """The newest evaluation."""
@@ -422,18 +470,54 @@ class Store(MetricTables, OutboxTables):
             for row in rows
         ]
 
-    def thin(self, now: datetime, raw: timedelta = timedelta(days=7), hourly: timedelta = timedelta(days=90)) -> int:
-        """Give room back: keep all metrics and live prices for ``raw``, one an hour for ``hourly``, then one a day; and
-        forget what was said over a month ago. Returns metric rows. Events, decisions and messages stay.
+    def thin(
+        self,
+        now: datetime,
+        raw: timedelta = timedelta(days=7),
+        hourly: timedelta = timedelta(days=90),
+        events: timedelta = timedelta(days=400),
+    ) -> int:
+        """Give room back, so that a database that runs for years stays small. Returns how many metric rows went.
+
+        All metrics and live prices are kept for ``raw``, one an hour for ``hourly``, then one a day for ever. Reports
+        and raw answers of sources are kept for ``hourly``, what happened and what was said of it for ``events``: the
+        newest event of each kind of an alert stays, and so does every message on its way.
         """
-        old = iso(now - timedelta(days=30))
+        quarter, year = now - hourly, now - events
         with self.transaction():
-            self._thin_observations(now - raw, now - hourly, 13)
-            self._thin_observations(now - hourly, None, 10)
-            self.write("DELETE FROM told WHERE firing = 0 AND at < ?", (old,))
-            self.write("DELETE FROM feed_reports WHERE tick < ?", (tick_id(now - timedelta(days=90)),))
-            self.write("DELETE FROM overlays WHERE until IS NOT NULL AND until < ?", (old,))
-            return self.thin_metrics(now, raw, hourly)
+            self._thin_observations(now - raw, quarter, 13)
+            self._thin_observations(quarter, None, 10)
+            self.write("DELETE FROM feed_reports WHERE tick < ?", (tick_id(quarter),))
+            self.write("DELETE FROM raw WHERE fetched_at < ?", (iso(quarter),))
+            # single offers are what an index is made of, thousands a day; the index itself is kept
+            stale = iso(now - max(hourly, timedelta(days=60)))
+            self.write("DELETE FROM observations WHERE series GLOB 'offer_*' AND observed_at < ?", (stale,))
+            self._forget(year, max(year, now - timedelta(days=30)))
+            gone = self.thin_metrics(now, raw, hourly)
+            # an evaluation that changed nothing is told apart from one that never was only while it is recent
+            sql = """
+                DELETE FROM ticks WHERE id < ? AND id NOT IN (SELECT tick FROM metric_values)
+                AND id NOT IN (SELECT tick FROM decisions) AND id NOT IN (SELECT tick FROM feed_reports)"""
+            self.write(sql, (tick_id(now - raw),))
+        return gone
+
+    def _forget(self, before: datetime, ended: datetime) -> None:
+        """What was said before a moment; a decision goes with its message, or the message would look lost.
+
+        What people said over alerts goes once it has ``ended`` so long ago, and what a route heard of alerts long over.
+        """
+        old = iso(before)
+        self.write("DELETE FROM told WHERE firing = 0 AND at < ?", (iso(ended),))
+        self.write("DELETE FROM overlays WHERE until IS NOT NULL AND until < ?", (iso(ended),))
+        self.write("DELETE FROM decisions WHERE tick < ?", (tick_id(before),))
+        over = ", ".join("?" * len(OVER))
+        self.write(f"DELETE FROM outbox WHERE created_at < ? AND state IN ({over})", (old, *OVER))  # noqa: S608 (marks)
+        self.write("DELETE FROM notices WHERE at < ?", (old,))
+        sql = """
+            DELETE FROM events WHERE at < ? AND id NOT IN (SELECT event_id FROM waiting) AND EXISTS (
+                SELECT 1 FROM events later WHERE later.short_id = events.short_id AND later.kind = events.kind
+                AND later.at > events.at)"""
+        self.write(sql, (old,))
 
     def _thin_observations(self, before: datetime, since: datetime | None, prefix: int) -> None:
         """Keep the last live value of each source in each stretch that shares ``prefix`` characters of its time."""
@@ -540,21 +624,34 @@ class Store(MetricTables, OutboxTables):
         return json.loads(rows[0]["snapshot"]) if rows else None
 
 
-def restore(source: Path | str, target: Path | str) -> None:
+def restore(source: Path | str, target: Path | str) -> tuple[TickRow | None, int]:
     """Put a backup in the place of a database nobody has open; a backup that is not whole is refused.
 
-    The caller holds the :class:`Lock` of the target.
+    One of an earlier shape is brought up to date on the way. Returns its newest evaluation and how many messages it
+    would still send. The caller holds the :class:`Lock` of the target.
     """
     target = Path(target)
     fresh = target.with_name(target.name + ".restoring")
-    fresh.unlink(missing_ok=True)
-    with Store.reader(source) as backup:
-        if (found := backup.check()) != "ok":
-            raise StoreError(f"{source}: this backup is damaged ({found}); nothing was restored")
-        backup.backup(fresh)
-    for journal in ("-wal", "-shm"):
+    _drop(fresh)
+    try:
+        with Store.reader(source, older=True) as backup:
+            if (found := backup.check()) != "ok":
+                raise StoreError(f"{source}: this backup is damaged ({found}); nothing was restored")
+            backup.backup(fresh)
+        with Store(fresh, copy_first=False) as store:
+            last, unsent = store.last_tick(), sum(post_of([store]).waiting.values())
+    except BaseException:
+        _drop(fresh)
+        raise
+    for journal in JOURNALS:
         target.with_name(target.name + journal).unlink(missing_ok=True)
     os.replace(fresh, target)
+    return last, unsent
+
+
+def _drop(path: Path) -> None:
+    for end in ("", *JOURNALS):
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def _advice(found: int) -> str:

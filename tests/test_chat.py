@@ -100,7 +100,7 @@ def test_a_channel_without_its_package_is_off_with_the_reason(tmp_path: Path, mo
     assert open_channel("console", Settings()).name == "console"
     with pytest.raises(CanaryError, match="off because no_such_pigeon"):
         open_channel("carrier", Settings())
-    with pytest.raises(CanaryError, match="no chat channel 'fax'; there are broken, carrier, console"):
+    with pytest.raises(CanaryError, match="no chat channel 'fax'; there are apprise, broken, carrier, console"):
         open_channel("fax", Settings())
 
 

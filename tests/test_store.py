@@ -640,15 +640,30 @@ def test_a_message_is_claimed_once(store: Store) -> None:
 
 
 def test_unknown_is_said_again_marked(store: Store) -> None:
-    """A critical message without an answer stays as unknown and is queued again, marked; so is the second time."""
+    """A critical message without an answer stays as unknown and is queued again, marked, each time with a longer wait:
+    a destination that never answers must not be asked without end."""
     say(store, message("e1"))
-    for expected in ("e1", "e1.1", "e1.2"):
-        row = store.due(T0)[0]
+    now, waits = T0, []
+    for expected in ("e1", "e1.1", "e1.2", "e1.3"):
+        at = now
+        while not store.due(at):
+            at += timedelta(seconds=1)
+        waits.append((at - now).total_seconds())
+        row, now = store.due(at)[0], at
         assert (row.message.id, row.message.possibly_repeated) == (expected, expected != "e1")
-        assert store.mark_unknown(send(store, row), T0, "no answer")
-    assert len(store.outbox("unknown")) == 3
-    store.mark_sent(send(store, store.due(T0)[0]), T0)
+        assert store.mark_unknown(send(store, row), now, "no answer")
+    assert waits[:2] == [0, 0]
+    assert 4 <= waits[2] < waits[3]
+    assert len(store.outbox("unknown")) == 4
+    store.mark_sent(send(store, store.due(now + timedelta(hours=1))[0]), T0)
     assert store.lost_events() == []
+
+
+def test_a_repetition_keeps_the_place_of_what_it_repeats(store: Store) -> None:
+    """What came after a message of unknown outcome is not read before its repetition."""
+    say(store, message("e1"), message("e2"), message("e3"))
+    store.mark_unknown(send(store, store.due(T0)[0]), T0, "no answer")
+    assert [row.message.id for row in store.due(T0)] == ["e1.1", "e2", "e3"]
 
 
 def test_unknown_info_goes_into_the_next_digest(store: Store) -> None:
@@ -658,6 +673,31 @@ def test_unknown_info_goes_into_the_next_digest(store: Store) -> None:
     assert store.due(T0 + 60 * MINUTE) == []
     waits = store.waiting()[0]
     assert (waits.event.id, waits.route, waits.since, waits.undelivered) == ("e1", "desk", T0 + MINUTE, True)
+    assert store.lost_events() == []
+
+
+def test_a_digest_nobody_can_vouch_for_is_said_in_the_next_one(store: Store) -> None:
+    """The same events in the next digest make a message of the same name: it is queued all the same, until one arrives,
+    and an evaluation committed twice still says it once."""
+    digest = replace(message("d", "info"), kind="digest")
+    for day, (name, fate) in enumerate((("d", "unknown"), ("d.1", "expired"), ("d.2", "sent"))):
+        for _ in range(2):
+            say(store, digest)
+        (row,) = store.due(T0 + timedelta(days=3 * day))
+        assert (row.message.id, row.message.possibly_repeated) == (name, day > 0)
+        if fate == "expired":
+            store.expire(T0)
+            store.expire(T0 + timedelta(days=2))
+        elif fate == "unknown":
+            store.mark_unknown(send(store, row), T0, "no answer")
+        else:
+            store.mark_sent(send(store, row), T0)
+    say(store, digest)
+    assert [(row.message.id, row.state) for row in store.outbox()] == [
+        ("d", "unknown"),
+        ("d.1", "expired"),
+        ("d.2", "sent"),
+    ]
     assert store.lost_events() == []
 
 

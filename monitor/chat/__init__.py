@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from monitor.config import ChannelConfig, read_secret
 from monitor.model import CanaryError, Message
@@ -32,11 +32,29 @@ class Channel(Protocol):
         """Give back what was opened; a closed channel opens again when it is used."""
 
 
+@runtime_checkable
+class Rich(Channel, Protocol):
+    """A channel that can answer an earlier message and carry a picture."""
+
+    async def send_rich(self, message: Message, reply_to: str, picture: bytes) -> str:
+        """As :meth:`Channel.send`, in reply to an earlier message (the channel's id of it, or empty) and with a PNG (or
+        empty bytes). Neither of the two is worth losing the text over.
+        """
+
+    async def send_picture(self, message: Message, picture: bytes, reply_to: str) -> None:
+        """Send a picture that belongs to an accepted message, once; DeliveryError when it did not arrive."""
+
+
+#: rows of buttons (label, opaque id) for a message that is about to be sent
+Buttons = Callable[[Message], Awaitable[Sequence[Sequence[tuple[str, str]]]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a channel is opened with. Secrets were read from the environment or a file and never show in a repr.
 
-    ``on_moved(old, new)`` is told when a destination got a new id, so that it can be kept.
+    ``on_moved(old, new)`` is told when a destination got a new id, so that it can be kept. ``buttons`` gives what may
+    be tapped below a message, on channels that have such a thing.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -44,6 +62,7 @@ class Settings:
     to: str = ""
     base_url: str | None = None
     on_moved: Callable[[str, str], None] | None = None
+    buttons: Buttons | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +113,7 @@ def settings_of(
     environ: Mapping[str, str],
     base: Path,
     on_moved: Callable[[str, str], None] | None = None,
+    buttons: Buttons | None = None,
 ) -> Settings:
     """A channel's part of the config with its secrets read; CanaryError, without the secret, where one is missing."""
     return Settings(
@@ -102,4 +122,5 @@ def settings_of(
         to="" if config.chat is None else str(config.chat),
         base_url=config.base_url,
         on_moved=on_moved,
+        buttons=buttons,
     )

@@ -11,13 +11,13 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from monitor.chat import Settings
+from monitor.chat import Buttons, Settings
 from monitor.logsafe import protect_logs
-from monitor.markup import clean, html, without_markup
+from monitor.markup import clean, html, utf16_units, without_markup
 from monitor.model import CanaryError, DeliveryError, Message
 from monitor.redact import redact
 
@@ -30,6 +30,8 @@ API = "https://api.telegram.org"
 TOKEN = re.compile(r"\d{5,20}:[\w-]{20,100}", re.ASCII)
 #: seconds to connect, to be answered, and beyond both before a request that trickles on is given up
 CONNECT_S, ANSWER_S, SPARE_S = 10.0, 20.0, 10.0
+#: the longest text Telegram takes below a picture, in UTF-16 code units
+CAPTION_UNITS = 1024
 #: a message whose parts were partly accepted is continued, not repeated; this many are remembered
 REMEMBERED = 256
 #: what Telegram says when no later attempt can succeed, besides every 403 and a refused token
@@ -47,6 +49,7 @@ PERMANENT = (
     "message thread not found",
 )
 _LOG = logging.getLogger(__name__)
+Keys = Sequence[Sequence[tuple[str, str]]]
 
 
 class TelegramChannel:
@@ -66,11 +69,13 @@ class TelegramChannel:
         on_moved: Callable[[str, str], None] | None = None,
         connect_s: float = CONNECT_S,
         answer_s: float = ANSWER_S,
+        buttons: Buttons | None = None,
     ):
         self._token = token
         self._base_url = base_url.rstrip("/")
         self._to = to
         self._on_moved = on_moved
+        self._buttons = buttons
         self._timeouts_s = (connect_s, answer_s)
         self._bot: Bot | None = None
         self._request: HTTPXRequest | None = None
@@ -83,16 +88,38 @@ class TelegramChannel:
 
         After a failure between two parts the next call goes on with the part that failed.
         """
+        return await self.send_rich(message, "", b"")
+
+    async def send_rich(self, message: Message, reply_to: str, picture: bytes) -> str:
+        """The same in reply to an earlier message and with a picture: above the text where that fits below one, else
+        after it. A picture Telegram will not take never costs the text.
+        """
         to = message.to or self._to
         if not to:
             raise DeliveryError("telegram: the message has no chat to go to; set `to` in the route", "dead")
         ids = self._accepted.setdefault(message.id, [])
         while len(self._accepted) > REMEMBERED:
             self._accepted.popitem(last=False)
-        for part in html(message)[len(ids) :]:
-            ids.append(await self._send_part(to, part))
+        parts = html(message)
+        above = picture if len(parts) == 1 and utf16_units(without_markup(parts[0])) <= CAPTION_UNITS else b""
+        for part in parts[len(ids) :]:
+            keys = await self._keys(message) if len(ids) == len(parts) - 1 else ()
+            ids.append(await self._send_part(to, part, reply_to if not ids else "", above, keys))
         self._accepted.pop(message.id, None)
+        if picture and not above:
+            try:
+                await self.send_picture(message, picture, ids[0])
+            except DeliveryError as error:
+                _LOG.warning("a picture did not follow its message: %s", error)
         return ",".join(ids)
+
+    async def send_picture(self, message: Message, picture: bytes, reply_to: str) -> None:
+        """A picture after its message; DeliveryError when it did not arrive, and nothing is tried again."""
+        to = message.to or self._to
+        try:
+            await self._request_send(self._moved.get(to, to), "", None, reply_to, picture)
+        except Exception as error:  # as above: one of three answers
+            raise self._failure(error) from None
 
     async def close(self) -> None:
         """Close the connections; the next message opens new ones."""
@@ -100,35 +127,66 @@ class TelegramChannel:
         if request is not None and self._loop is asyncio.get_running_loop():
             await request.shutdown()
 
-    async def _send_part(self, to: str, part: str) -> str:
-        """One part, following a moved group once and giving up refused markup once."""
+    async def _keys(self, message: Message) -> Keys:
+        """What may be tapped below a message; an alert is never lost over its buttons."""
+        if self._buttons is None:
+            return ()
+        try:
+            return await self._buttons(message)
+        except Exception as error:  # whatever it is, the text matters more
+            _LOG.warning("a message goes out without its buttons: %s: %s", type(error).__name__, redact(str(error)))
+            return ()
+
+    async def _send_part(self, to: str, part: str, reply_to: str = "", picture: bytes = b"", keys: Keys = ()) -> str:
+        """One part, following a moved group once and giving up refused markup and a refused picture once each."""
         from telegram.error import BadRequest, ChatMigrated
 
         text = part
         parse_mode: str | None = "HTML"
-        for _ in range(3):
+        for _ in range(4):
             try:
-                return await self._request_send(self._moved.get(to, to), text, parse_mode)
+                return await self._request_send(self._moved.get(to, to), text, parse_mode, reply_to, picture, keys)
             except ChatMigrated as error:
                 if to in self._moved:
                     raise self._failure(error) from None
                 self._follow(to, str(error.new_chat_id))
             except BadRequest as error:
-                if parse_mode is None or "can't parse entities" not in error.message.lower():
+                if parse_mode is not None and "can't parse entities" in error.message.lower():
+                    _LOG.warning("telegram refused the markup of a message; it is sent as plain text")
+                    text, parse_mode = without_markup(part), None
+                elif picture and outcome(error)[0] != "dead":
+                    _LOG.warning("telegram refused a picture; its message is sent without it")
+                    picture = b""
+                else:
                     raise self._failure(error) from None
-                _LOG.warning("telegram refused the markup of a message; it is sent as plain text")
-                text, parse_mode = without_markup(part), None
             except Exception as error:  # everything else becomes one of three answers, without the token in its text
                 raise self._failure(error) from None
         raise DeliveryError("telegram: the chat moved while its message was refused", "retry")
 
-    async def _request_send(self, to: str, text: str, parse_mode: str | None) -> str:
-        from telegram import LinkPreviewOptions
+    async def _request_send(
+        self, to: str, text: str, parse_mode: str | None, reply_to: str = "", picture: bytes = b"", keys: Keys = ()
+    ) -> str:
+        from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
 
+        first = reply_to.partition(",")[0]  # the message it answers may have had several parts
+        reply = ReplyParameters(int(first), allow_sending_without_reply=True) if first.isdecimal() else None
+        rows = [[InlineKeyboardButton(label, callback_data=data) for label, data in row] for row in keys]
+        below = InlineKeyboardMarkup(rows) if rows else None
         async with asyncio.timeout(sum(self._timeouts_s) + SPARE_S):
-            sent = await self._open().send_message(
-                to, text, parse_mode=parse_mode, link_preview_options=LinkPreviewOptions(is_disabled=True)
-            )
+            if picture:
+                sent = await self._open().send_photo(
+                    to, picture, caption=text or None, parse_mode=parse_mode, reply_parameters=reply, reply_markup=below
+                )
+            else:
+                preview = LinkPreviewOptions(is_disabled=True)
+                sent = await self._open().send_message(
+                    to,
+                    text,
+                    parse_mode=parse_mode,
+                    link_preview_options=preview,
+                    reply_parameters=reply,
+                    reply_markup=below,
+                )
         return str(sent.message_id)
 
     def _open(self) -> Bot:
@@ -208,4 +266,6 @@ def open_channel(settings: Settings) -> TelegramChannel:
         raise CanaryError("telegram has no token; write token_env or token_file in the config, naming where it is kept")
     if not TOKEN.fullmatch(settings.token):
         raise CanaryError("the telegram token does not look like one; it has digits, a colon and 35 characters or so")
-    return TelegramChannel(settings.token, settings.base_url or API, settings.to, settings.on_moved)
+    return TelegramChannel(
+        settings.token, settings.base_url or API, settings.to, settings.on_moved, buttons=settings.buttons
+    )
