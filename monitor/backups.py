@@ -9,10 +9,9 @@ from pathlib import Path
 
 from monitor.asking import DATABASES, LOCK_FILE
 from monitor.model import StoreError
-from monitor.store import Lock, Store, restore
-from monitor.store_post import post_of
+from monitor.store import JOURNALS, Lock, Store, restore
 
-JOURNALS = ("", "-wal", "-shm")
+PARTS = ("", *JOURNALS)
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,13 @@ def put_back(source: Path, state: Path) -> Restored:
     if source.resolve() == (state / DATABASES[0]).resolve():
         raise StoreError(f"{source}: this is the live database itself; name a backup")
     with Lock(state / LOCK_FILE):
-        with Store.reader(source) as backup:
-            last, unsent = backup.last_tick(), sum(post_of([backup]).waiting.values())
+        with Store.reader(source, older=True) as backup:
             if (found := backup.check()) != "ok":
                 raise StoreError(f"{source}: this backup is damaged ({found}); nothing was restored")
         live = state / DATABASES[0]
         aside = _move_aside(live, datetime.now(UTC))
         try:
-            restore(source, live)
+            last, unsent = restore(source, live)
         except BaseException:
             if aside is not None:
                 _move(aside, live)
@@ -94,7 +92,7 @@ def _move_aside(live: Path, now: datetime) -> Path | None:
 
 def _move(old: Path, new: Path) -> None:
     # with its journals, which may hold what the file itself does not yet
-    for end in reversed(JOURNALS):
+    for end in reversed(PARTS):
         part = old.with_name(old.name + end)
         if part.exists():
             part.rename(new.with_name(new.name + end))
@@ -107,7 +105,7 @@ def _drop(target: Path) -> None:
 
 def _drop_journals(target: Path) -> None:
     """What only reading a copy left beside it."""
-    for end in JOURNALS[1:]:
+    for end in JOURNALS:
         part = target.with_name(target.name + end)
         if part.exists() and (end == "-shm" or part.stat().st_size == 0):
             part.unlink()

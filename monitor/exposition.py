@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from monitor import __version__
-from monitor.health import not_alive
+from monitor.health import Hearing, not_alive
 from monitor.metrics import METRICS
 from monitor.model import Level
 from monitor.picture import Board, Picture, unwell
@@ -24,7 +24,12 @@ from monitor.store_post import OVER, Post
 #: our names need nothing of later versions, and every Prometheus reads this one
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: labels of a metric by its level; the market has none
-LABELS: dict[Level, tuple[str, ...]] = {"market": (), "borrower": ("borrower",), "facility": ("borrower", "facility")}
+LABELS: dict[Level, tuple[str, ...]] = {
+    "market": (),
+    "borrower": ("borrower",),
+    "facility": ("borrower", "facility"),
+    "source": ("source",),
+}
 SEVERITIES = ("critical", "warning", "info")
 K = TypeVar("K", bound=tuple[str, ...])
 STATES = ("ok", "pending", "firing", "recovering", "nodata", "error")
@@ -53,6 +58,7 @@ def measure(board: Board, now_s: float, now: datetime) -> Iterator[Metric]:
     """Everything the board says, as metric families. ``now_s`` is monotonic, ``now`` the time of day."""
     yield _gauge("build_info", "Version of Canary", {(__version__,): 1}, "version")
     yield from _health(board, now_s, now)
+    yield from _hearing(board.hearing, now_s)
     yield from _post(board.post, now)
     if board.picture is not None:
         yield from _evaluation(board.picture)
@@ -94,6 +100,17 @@ def _health(board: Board, now_s: float, now: datetime) -> Iterator[Metric]:
     if board.heartbeat_s is not None:
         yield _gauge("heartbeat_age_seconds", "Since the last accepted heartbeat", {(): now_s - board.heartbeat_s})
     yield _counter("heartbeat_failures", "Heartbeats that were not accepted", {(): board.heartbeat_failures})
+
+
+def _hearing(hearing: Hearing, now_s: float) -> Iterator[Metric]:
+    """The bot that takes commands; no sample of what does not apply while none is configured."""
+    if not hearing.on:
+        return
+    yield _gauge("bot_listening", "1 while the bot listens for commands", {(): hearing.began_s is not None})
+    if hearing.began_s is not None:
+        yield _gauge("bot_heard_age_seconds", "Since Telegram last answered the bot", {(): hearing.deaf_s(now_s)})
+    yield _counter("bot_restarts", "Times the bot heard nothing and was restarted", {(): hearing.restarts})
+    yield _counter("bot_strangers", "Chats that were told they are not in the config", {(): hearing.strangers})
 
 
 def _post(post: Post, now: datetime) -> Iterator[Metric]:
@@ -146,6 +163,8 @@ def _numbers(picture: Picture) -> Iterator[Metric]:
     """Every metric a rule can name, as ``canary_<name>`` in its own unit: what exported rules read."""
     for name, info in METRICS.items():
         labels = LABELS[info.level]
-        values = {tuple(who.split("/"))[: len(labels)]: v for who, v in sorted(picture.numbers.get(name, {}).items())}
+        # a subject is written from the widest to the narrowest; the labels are the narrow end of it
+        cut = {"market": 1, "source": 1}.get(info.level, 0)
+        values = {tuple(who.split("/"))[cut:]: v for who, v in sorted(picture.numbers.get(name, {}).items())}
         text = f"{info.doc.partition('. ')[0].rstrip('.')} ({info.unit or 'number'})"
         yield _gauge(name, text, values, *labels)

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+
+from monitor.model import FeedReport
+from monitor.store_post import Post
+
+#: a message may wait this long before delivery counts as unwell: longer than the longest pause between two attempts
+POST_LIMIT_S = 1800.0
 
 
 @dataclass
@@ -37,6 +44,30 @@ class Health:
         self.last_failure = failure or self.last_failure
 
 
+@dataclass
+class Hearing:
+    """Whether the bot hears what people write. ``on``: it should. Times are monotonic seconds; no ids of anybody."""
+
+    on: bool = False
+    #: when it began to listen, and the last time Telegram answered that there is or is not anything new
+    began_s: float | None = None
+    heard_s: float | None = None
+    #: why it does not listen, in words; empty while it does
+    trouble: str = ""
+    restarts: int = 0
+    #: people who are not in the config and were told so
+    strangers: int = 0
+
+    def deaf_s(self, now_s: float) -> float:
+        """How long nothing was heard from Telegram; 0 while the bot is not listening.
+
+        >>> Hearing(on=True, began_s=10.0).deaf_s(70.0), Hearing().deaf_s(70.0)
+        (60.0, 0.0)
+        """
+        since = max((at for at in (self.began_s, self.heard_s) if at is not None), default=now_s)
+        return now_s - since if self.began_s is not None else 0.0
+
+
 def not_alive(health: Health, now_s: float) -> list[str]:
     """Why the daemon should not be called alive; empty when it is.
 
@@ -59,6 +90,50 @@ def not_alive(health: Health, now_s: float) -> list[str]:
     if health.writer_asked_s is not None and now_s - health.writer_asked_s > health.tick_limit_s:
         reasons.append(f"the writer has not answered for {now_s - health.writer_asked_s:.0f} s")
     return reasons
+
+
+def data_reasons(recorded: bool, reports: Iterable[FeedReport], btc_known: bool) -> list[str]:
+    """Why what is evaluated cannot be relied on; empty when it can.
+
+    >>> data_reasons(True, [], False)
+    ['prices are recorded ones, not live', 'no source answered', 'the price of bitcoin is not known']
+    """
+    reasons = ["prices are recorded ones, not live"] if recorded else []
+    if not any(report.ok for report in reports):
+        reasons.append("no source answered")
+    if not btc_known:
+        reasons.append("the price of bitcoin is not known")
+    return reasons
+
+
+def post_reasons(post: Post, now: datetime) -> list[str]:
+    """Why what is decided may not arrive; empty when it does."""
+    reasons = []
+    if post.broken:
+        reasons.append(f"refused for good by {', '.join(post.broken)}")
+    if post.since is not None and (age_s := (now - post.since).total_seconds()) > POST_LIMIT_S:
+        reasons.append(f"a message has waited for {age_s:.0f} s")
+    return reasons
+
+
+class ClockWatch:
+    """Notices that the time of day was set, or that the machine slept: then it moved on its own.
+
+    >>> from datetime import UTC, timedelta
+    >>> noon = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    >>> watch = ClockWatch(noon, 100.0)
+    >>> watch.moved_s(noon + timedelta(seconds=5), 105.0), watch.moved_s(noon - timedelta(days=1), 110.0)
+    (0.0, -86410.0)
+    """
+
+    def __init__(self, now: datetime, now_s: float):
+        self._seen = now, now_s
+
+    def moved_s(self, now: datetime, now_s: float) -> float:
+        """Seconds the time of day gained over the monotonic clock since the last look; negative: it was set back."""
+        before, before_s = self._seen
+        self._seen = now, now_s
+        return (now - before).total_seconds() - (now_s - before_s)
 
 
 def sd_notify(state: str, environ: Mapping[str, str]) -> bool:

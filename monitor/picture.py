@@ -11,15 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.health import Health, not_alive
+from monitor.health import Health, Hearing, data_reasons, not_alive, post_reasons
 from monitor.model import FeedReport, Numbers, Quote
 from monitor.overview import Overview
 from monitor.store_post import Post
 from monitor.tick import TickResult
 from monitor.world import World
-
-#: a message may wait this long before delivery counts as unwell: longer than the longest pause between two attempts
-POST_LIMIT_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,7 @@ class Board:
     #: monotonic seconds of the last accepted heartbeat, and how many were not accepted
     heartbeat_s: float | None = None
     heartbeat_failures: int = 0
+    hearing: Hearing = field(default_factory=Hearing)
 
 
 def unwell(board: Board, now_s: float, now: datetime) -> dict[str, list[str]]:
@@ -121,20 +119,9 @@ def _evaluation(board: Board, now_s: float) -> list[str]:
 def _data(picture: Picture | None) -> list[str]:
     if picture is None:
         return ["no source was asked yet"]
-    reasons = ["prices are recorded ones, not live"] if picture.recorded else []
-    if not any(report.ok for report in picture.reports):
-        reasons.append("no source answered")
-    if not picture.btc_known:
-        reasons.append("the price of bitcoin is not known")
-    return reasons
+    return data_reasons(picture.recorded, picture.reports, picture.btc_known)
 
 
 def _delivery(board: Board, now: datetime) -> list[str]:
-    post, reasons = board.post, []
-    if board.health.delivery_failure:
-        reasons.append("the last round of delivery failed")
-    if post.broken:
-        reasons.append(f"refused for good by {', '.join(post.broken)}")
-    if post.since is not None and (age_s := (now - post.since).total_seconds()) > POST_LIMIT_S:
-        reasons.append(f"a message has waited for {age_s:.0f} s")
-    return reasons
+    failed = ["the last round of delivery failed"] if board.health.delivery_failure else []
+    return failed + post_reasons(board.post, now)

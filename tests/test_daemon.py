@@ -10,19 +10,20 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
-from desk import RULE, lay_desk
+from desk import CONFIG, RULE, lay_desk
 
 from monitor.asking import LOCK_FILE, holder, last_overview
 from monitor.config import Found, load_config
 from monitor.daemon import Daemon, Reloader
 from monitor.health import Health, not_alive, sd_notify, watchdog_s
-from monitor.model import InputError
+from monitor.model import InputError, Message
 from monitor.offline import OfflineError, offline_guard
 from monitor.store import Lock, Store
 
@@ -145,7 +146,7 @@ class Notes:
         """Remember one evaluation."""
         self.shown.append((shown, next_at))
 
-    def say(self, text):
+    def say(self, text, trouble=False):
         """Remember a line."""
         self.said.append(text)
 
@@ -269,6 +270,10 @@ def test_run_until_told_to_stop(tmp_path):
         told = [systemd.recv(500).decode()]
         while "READY=1" not in told[-1]:
             told.append(systemd.recv(500).decode())
+        # a first start lives through 30 days and asks for more time after each, and no more once it is ready
+        asked = [text.startswith("EXTEND_TIMEOUT_USEC=60000000") for text in told]
+        assert sum(asked) >= 30
+        assert not asked[-1]
         assert any(text == "WATCHDOG=1" for text in [*told, systemd.recv(500).decode()])
         second = start(desk)
         out, err = second.communicate(timeout=60)
@@ -287,6 +292,139 @@ def test_run_until_told_to_stop(tmp_path):
     ):
         assert text in out
     assert out.rstrip().endswith("stopped")
+
+
+#: the real program, and two ways to make it stick: its event loop, or the thread that writes
+STICKY = """
+import signal, time
+import monitor.daemon, monitor.running
+monitor.daemon.TICK_LIMIT_S = 1.0
+class Sticky(monitor.daemon.Daemon):
+    def __init__(self, *words):
+        super().__init__(*words)
+        signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
+        signal.signal(signal.SIGUSR2, lambda *_: self.writer.submit(time.sleep, 600))
+monitor.running.Daemon = Sticky
+from monitor.cli import main
+main()
+"""
+
+
+def heard(systemd: socket.socket, seconds: float) -> list[str]:
+    """What systemd is told within so many seconds."""
+    told, end = [], time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        systemd.settimeout(left)
+        with suppress(TimeoutError):
+            told.append(systemd.recv(500).decode())
+    return told
+
+
+@pytest.mark.parametrize("stick", [signal.SIGUSR1, signal.SIGUSR2], ids=["the loop", "the writer"])
+def test_a_stuck_daemon_is_not_vouched_for(tmp_path, stick):
+    """While it works systemd hears WATCHDOG=1 again and again; once the loop or the writer is stuck, never more."""
+    desk = lay_desk(tmp_path)
+    (desk / "config.yaml").write_text(f"{CONFIG}serve: {{enabled: false}}\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        environ = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
+        command = [sys.executable, "-c", STICKY, "run", "--offline", "--config", str(desk)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
+        try:
+            while "READY=1" not in systemd.recv(500).decode():
+                pass
+            assert heard(systemd, 2.0).count("WATCHDOG=1") >= 3
+            process.send_signal(stick)
+            heard(systemd, 2.5)  # what was on its way, and the time a writer may take
+            told = heard(systemd, 2.0)
+        finally:
+            process.kill()
+            process.wait()
+    assert "WATCHDOG=1" not in told
+    assert bool(told) == (stick == signal.SIGUSR2)  # a loop that turns says why it does not vouch
+    assert all("the writer has not answered" in text for text in told)
+
+
+# ---------------------------------------------------------------- the clock
+def test_a_clock_set_back_stops_nothing(load):
+    """After a step back by a day the next evaluation and every waiting attempt are due at once, not in a day."""
+    screen, now = Notes(), datetime(2026, 11, 2, 12, tzinfo=UTC)
+
+    async def scenario() -> None:
+        daemon = Daemon(load, {}, screen, True, lambda: now)
+        async with daemon.opened():
+            live, later = daemon.memory.live, now + timedelta(minutes=15)
+            message = Message("m1", "console", "console", "", "notice", "info", "Hello", (), now)
+            await daemon._on_writer(lambda: live.queue([message]))
+            row = await daemon._on_writer(lambda: live.claim(live.due(now)[0], "a"))
+            await daemon._on_writer(lambda: live.mark_retry(row, later, "no"))
+            daemon.scheduler.add_job(daemon.evaluate, "interval", hours=1, id="evaluate", next_run_time=later)
+            daemon.scheduler.start(paused=True)
+            await daemon._clock_moved(-86_400.0)
+            assert daemon.scheduler.get_job("evaluate").next_run_time == now
+            assert len(await daemon._on_writer(lambda: live.due(now - timedelta(days=1)))) == 1
+            await daemon._clock_moved(+7200.0)
+            daemon.scheduler.shutdown(wait=False)
+
+    asyncio.run(scenario())
+    assert [text.partition(";")[0] for text in screen.said if "clock" in text] == [
+        "the clock went back by 24 h",
+        "the clock went forward (or the machine slept) by 2 h",
+    ]
+
+
+def test_a_step_is_noticed_by_the_running_daemon(load, monkeypatch):
+    """The watcher compares the time of day with the monotonic clock: a step is news, the passing of time is not."""
+    from monitor import daemon as module
+
+    screen, base = Notes(), datetime(2026, 11, 2, 12, tzinfo=UTC)
+    steps = iter([0.0, 0.0, -86_400.0, -86_400.0, 0.0])
+    began, moved, waits = time.monotonic(), [], []
+
+    def clock() -> datetime:
+        return base + timedelta(seconds=next(steps, 0.0) + time.monotonic() - began)
+
+    async def scenario() -> None:
+        daemon = Daemon(load, {}, screen, True, clock)
+
+        async def note(moved_s: float) -> None:
+            moved.append(round(moved_s))
+
+        async def wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 5:
+                raise asyncio.CancelledError
+
+        monkeypatch.setattr(daemon, "_clock_moved", note)
+        monkeypatch.setattr(module.asyncio, "sleep", wait)
+        with suppress(asyncio.CancelledError):
+            await daemon._watch_clock()
+
+    asyncio.run(scenario())
+    assert moved == [-86_400, 86_400]
+
+
+# ---------------------------------------------------------------- the log
+def test_the_log_is_one_line_an_event(tmp_path):
+    """At info the log takes the screen's place: every line is one JSON object, those of an evaluation name it."""
+    process = start(lay_desk(tmp_path), CANARY_LOG_LEVEL="info", CANARY_LOG_FORMAT="json")
+    assert process.stderr is not None
+    lines = []
+    while not lines or json.loads(lines[-1])["event"] != "delivered":
+        lines.append(process.stderr.readline())
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    said = [json.loads(line) for line in [*lines, *err.splitlines()]]
+    assert process.returncode == 0
+    assert "next evaluation" not in out
+    assert "LowCash" in out  # the console channel still speaks
+    evaluated = next(one for one in said if one["event"] == "evaluated")
+    assert {"at", "level", "logger", "tick", "firing", "took_s"} <= set(evaluated)
+    fired = next(one for one in said if one["event"] == "alert fired")
+    assert (fired["rule"], fired["subject"], fired["tick"]) == ("LowCash", "alpha", evaluated["tick"])
+    assert said[-1]["event"] == "stopped"
+    assert "tick" not in said[-1]
 
 
 def test_run_for_machines(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ import yaml
 from test_serving import NOW, board
 
 from monitor.exposition import exposition
+from monitor.model import Quote
+from monitor.store import Store
 from monitor.store_post import Post
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -71,6 +74,27 @@ def test_the_unit_is_tight(tmp_path):
         assert done.returncode == wanted, done.stdout[-200:]
 
 
+def test_the_service_has_a_user_of_its_own_and_writes_little():
+    """A fixed user, so that a group can share the files; its own folder closed; of the shared ones only the rules."""
+    lines = (DEPLOY / "canary.service").read_text().splitlines()
+    assert {"User=canary", "Group=canary", "StateDirectoryMode=0700", "UMask=0077", "Type=notify"} <= set(lines)
+    assert [line for line in lines if line.startswith("ReadWritePaths")] == ["ReadWritePaths=-/etc/canary/rules"]
+    assert "WatchdogSec=120" in lines
+    assert not [line for line in lines if line.startswith("DynamicUser")]
+
+
+@needs_systemd
+def test_the_drop_in_for_compiled_code_lifts_one_limit_only(tmp_path):
+    """With it the unit is still accepted; nothing but memory that is written and executed is allowed again."""
+    drop = [line for line in (DEPLOY / "fast.conf").read_text().splitlines() if line and line[0] != "#"]
+    assert drop == ["[Service]", "MemoryDenyWriteExecute=no"]
+    text = (DEPLOY / "canary.service").read_text()
+    assert "\nMemoryDenyWriteExecute=yes\n" in text
+    unit = rendered(text.replace("MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute=no"), tmp_path)
+    done = analyze("security", "--offline=true", "--threshold=20", "--no-pager", str(unit), folder=tmp_path)
+    assert done.returncode == 0, done.stdout[-200:]
+
+
 def test_a_stop_may_take_as_long_as_the_daemon_drains():
     """systemd waits longer than the daemon itself does, or it would kill what is ending well."""
     from monitor.daemon import DRAIN_S
@@ -88,7 +112,8 @@ def test_a_users_own_unit_is_accepted(tmp_path):
     text = (tmp_path / "home/.config/systemd/user/canary.service").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert f"ExecStart={tmp_path}/home/.local/share/canary/bin/canary run" in text
-    assert not [line for line in lines if line.startswith(("DynamicUser", "StateDirectory", "ProtectSystem"))]
+    gone = ("User", "Group", "ReadWritePaths", "StateDirectory", "ProtectSystem")
+    assert not [line for line in lines if line.startswith(gone)]
     assert "NoNewPrivileges=yes" in lines
     done = analyze("--user", "verify", str(rendered(text, tmp_path)), folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -112,6 +137,47 @@ def test_install_upgrade_uninstall_leave_data_alone(tmp_path):
     assert not (home / ".local/share/canary").exists()
     assert not (home / ".config/systemd/user/canary.service").exists()
     assert {path: path.read_text() for path in kept} == kept
+
+
+def scratch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script for a whole machine whose root is a folder."""
+    (folder / "root").mkdir(exist_ok=True)
+    return install(folder, *arguments, "--root", str(folder / "root"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the whole machine needs root")
+def test_a_whole_machine_below_another_root(tmp_path):
+    """Install, upgrade with compiled code, uninstall: all below that root, nobody's user made, nothing started."""
+    root = tmp_path / "root"
+    done = scratch(tmp_path, "install", "--fast")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "note:" not in done.stdout  # systemctl, which fails here, was not asked
+    assert "compute-canary[fast]" in done.stdout
+    assert (root / "etc/systemd/system/canary.service").read_text() == (DEPLOY / "canary.service").read_text()
+    drop = root / "etc/systemd/system/canary.service.d/fast.conf"
+    assert drop.read_text() == (DEPLOY / "fast.conf").read_text()
+    kept = root / "var/lib/canary/canary.sqlite"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("data")
+    again = scratch(tmp_path, "upgrade", "--from", "some.whl")
+    assert "some.whl[fast]" in again.stdout  # an upgrade keeps what was chosen
+    assert again.stdout.startswith("ran canary backup")
+    assert scratch(tmp_path, "uninstall").returncode == 0
+    left = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    assert left == ["var/lib/canary/canary.sqlite"]
+
+
+def test_a_python_in_a_home_folder_is_refused_for_a_service(tmp_path):
+    """The service sees no home folder: the script says so before anything is made."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "homely").write_text("#!/bin/sh\ncase $2 in *base_prefix*) echo /home/ada/.pyenv/versions/3.12 ;; esac\n")
+    (tools / "homely").chmod(0o755)
+    environ = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    command = [str(DEPLOY / "install.sh"), "install", "--dry-run", "--python", "homely"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60)
+    assert done.returncode == 2
+    assert "home folder" in done.stderr
 
 
 def test_a_folder_that_is_no_installation_is_not_removed(tmp_path):
@@ -155,6 +221,49 @@ def test_the_rules_ask_for_metrics_there_are():
     assert asked - given == set()
     labels = {pair for rule in rules for pair in re.findall(r'(?:part|outcome)="\w+"', rule["expr"])}
     assert all(pair in text for pair in labels)
+
+
+def told_metrics() -> set[str]:
+    """The names of every metric the page gives, with what follows from their types."""
+    seen = board(quotes=(Quote("btc_usd", "market", 1.0, "usd", NOW, NOW, "a venue"),))
+    seen.heartbeat_s = 1.0
+    seen.post = Post({"telegram": 1}, NOW, {("telegram", "unknown"): 1}, {"telegram": 2}, ("telegram",))
+    text = exposition(seen, 1000.0, NOW).decode()
+    return set(re.findall(r"^(\w+)", text, re.MULTILINE)) | set(re.findall(r"^# TYPE (\w+)", text, re.M))
+
+
+def test_the_dashboard_shows_metrics_there_are():
+    """Every query of every panel names metrics of the page; panels neither overlap nor share a number."""
+    made = json.loads((DEPLOY / "grafana.json").read_text())
+    asked = [target["expr"] for panel in made["panels"] for target in panel["targets"]]
+    names = {name for query in asked for name in re.findall(r"(?:canary|process)_\w+", query)}
+    assert len(made["panels"]) > 12
+    assert names - told_metrics() == set()
+    assert len({panel["id"] for panel in made["panels"]}) == len(made["panels"])
+    cells = [
+        (x, y)
+        for panel in made["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def test_the_datasette_site_names_what_there_is(tmp_path):
+    """Every table, column, facet and order it names exists, and every query runs."""
+    made = yaml.safe_load((DEPLOY / "datasette.yaml").read_text())
+    look = made["databases"]["look"]
+    with Store(tmp_path / "look.sqlite") as store:
+        for table, words in look["tables"].items():
+            columns = {row["name"] for row in store.rows(f'PRAGMA table_info("{table}")')}
+            named = {*words.get("columns", {}), *words.get("facets", []), words.get("sort"), words.get("sort_desc")}
+            named |= {words.get("label_column")}
+            assert columns, table
+            assert named - {None} - columns == set(), table
+        for words in look["queries"].values():
+            given = dict.fromkeys(re.findall(r"(?<!['%\w]):([a-z]\w*)", words["sql"]), "x")
+            store.db.execute(words["sql"], given).fetchall()
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")

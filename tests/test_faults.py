@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -23,11 +25,12 @@ from fake_telegram import TOKEN, FakeTelegram
 from loopback import Loopback
 from test_daemon import Notes
 
+from monitor.backups import back_up, put_back
 from monitor.config import Found, load_config
 from monitor.daemon import Daemon
-from monitor.health import Health
-from monitor.model import Event, FeedReport, Message, Observation, StoreError
-from monitor.picture import POST_LIMIT_S, Board, picture_of, unwell
+from monitor.health import POST_LIMIT_S, Health
+from monitor.model import DeliveryError, Event, FeedReport, Message, Observation, StoreError
+from monitor.picture import Board, picture_of, unwell
 from monitor.postman import Postman
 from monitor.store import Store
 from monitor.store_post import post_of
@@ -347,6 +350,80 @@ def test_a_read_only_database(desk: tuple[World, Path]) -> None:
     memory.close()
 
 
+def in_a_child(work: Callable[[], object], before: Callable[[], object]) -> str:
+    """What a piece of work says in a child process of fewer rights: ``fine``, or the sentence of its StoreError."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            before()
+            work()
+            os.write(theirs, b"fine")
+        except StoreError as error:
+            os.write(theirs, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    os.waitpid(child, 0)
+    with os.fdopen(ours, "rb") as said:
+        return said.read().decode()
+
+
+def test_a_file_that_may_not_grow(desk: tuple[World, Path]) -> None:
+    """The kernel's own limit on file size (RLIMIT_FSIZE), which binds root too, is said as a full disk would be."""
+    world, state = desk
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    said = in_a_child(lambda: evaluate(world, Memory(state, T1), T1, 50_000.0), limit)
+    assert said != "fine"
+    assert "nothing was written" in said
+    recovers(world, Memory(state, T1), state)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs rights to give away")
+def test_a_database_of_another_user(desk: tuple[World, Path]) -> None:
+    """A user who may not write the file or its folder is told so in words; the owner goes on."""
+    world, state = desk
+    for folder in (state, *state.parents[:3]):
+        folder.chmod(0o755)
+    (state / "canary.sqlite").chmod(0o644)
+
+    def drop() -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+    said = in_a_child(lambda: evaluate(world, Memory(state, T1), T1, 50_000.0), drop)
+    assert "cannot be written to" in said or "cannot be opened" in said
+    recovers(world, Memory(state, T1), state)
+
+
+@pytest.mark.parametrize("page", ["a table", "the first page"])
+def test_a_corrupt_page(desk: tuple[World, Path], page: str, tmp_path: Path) -> None:
+    """A damaged file is refused at the start and never written; a backup put back goes on where it was made."""
+    world, state = desk
+    back_up(state, tmp_path / "copy.sqlite")
+    path = state / "canary.sqlite"
+    with Store(path) as store:
+        store.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        root = store.rows("SELECT rootpage AS n FROM sqlite_master WHERE name = 'events'")[0]["n"]
+    size = 4096
+    data = bytearray(path.read_bytes())
+    at = 100 if page == "the first page" else (root - 1) * size
+    data[at : at + 200] = b"\xa5" * 200
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="damaged"):
+        Memory(state, T1)
+    assert path.read_bytes() == bytes(data)
+    done = put_back(tmp_path / "copy.sqlite", state)
+    assert done.last == T0
+    assert done.replaced is not None
+    recovers(world, Memory(state, T1), state)
+
+
 def set_readonly(daemon: Daemon, switch: str) -> None:
     """Let nothing, or everything, be written to the recorded database."""
     daemon.memory.recorded(T0).db.execute(f"PRAGMA query_only = {switch}")
@@ -398,6 +475,62 @@ def test_a_clock_set_back_a_day(desk: tuple[World, Path]) -> None:
     states = memory.live.load_states()
     assert states["CheapCoins", "market"].state == "firing"
     assert states["LowCash", "alpha"].state == "firing"
+    nothing_lost(memory, wire)
+    memory.close()
+
+
+def test_a_clock_a_day_ahead(desk: tuple[World, Path]) -> None:
+    """A day ahead old prices are unknown and nothing ends or is said twice; set right again, all goes on."""
+    world, state = desk
+    memory, wire = Memory(state, T1), Wire(state / "wire")
+    evaluate(world, memory, T1, 50_000.0)
+    deliver(world, memory, T1, wire)
+    ahead = T1 + timedelta(days=1)
+    judge(world, memory, [], [FeedReport("kraken", False, "no answer", 0, 1.0)], ahead)
+    assert memory.live.load_states()["CheapCoins", "market"].state == "nodata"
+    deliver(world, memory, ahead, wire)
+    for minutes in (15, 30):
+        evaluate(world, memory, T1 + timedelta(minutes=minutes), 50_000.0)
+        deliver(world, memory, T1 + timedelta(minutes=minutes), wire)
+    states = memory.live.load_states()
+    assert (states["CheapCoins", "market"].state, states["LowCash", "alpha"].state) == ("firing", "firing")
+    told = cheap(memory, wire)  # that it fired, and a day later once that it still stands
+    assert len({line[0] for line in told}) == len(told) == 2
+    nothing_lost(memory, wire)
+    memory.close()
+
+
+def test_no_network_for_a_week(desk: tuple[World, Path]) -> None:
+    """No source and no channel for 168 hours, then both: what stands is told, nothing lost, nothing sent twice."""
+    world, state = desk
+    memory, wire = Memory(state, T1), Wire(state / "wire")
+    before = len(wire.accepted())
+
+    def nobody() -> None:
+        raise DeliveryError("no route to host", "retry")
+
+    down = Wire(state / "wire", nobody)
+    evaluate(world, memory, T1, 50_000.0)
+    deliver(world, memory, T1, down)
+    for hour in range(1, 169):
+        at = T1 + timedelta(hours=hour)
+        judge(world, memory, [], [FeedReport("kraken", False, "no route to host", 0, 1.0)], at)
+        deliver(world, memory, at, down)
+    assert len(wire.accepted()) == before
+    states = memory.live.load_states()
+    assert (states["CheapCoins", "market"].state, states["LowCash", "alpha"].state) == ("nodata", "firing")
+    assert memory.live.lost_events() == []
+    back = T1 + timedelta(days=7, hours=1)
+    for minutes in range(0, 24 * 60, 60):
+        at = back + timedelta(minutes=minutes)
+        evaluate(world, memory, at, 50_000.0)
+        deliver(world, memory, at, wire)
+    said = wire.accepted()[before:]
+    assert said
+    assert len({line[0] for line in said}) == len(said)
+    assert {line[1] for line in said} == {"False"}
+    assert memory.live.outbox("queued", "retry", "sending", "unknown") == []
+    assert memory.live.load_states()["CheapCoins", "market"].state == "firing"
     nothing_lost(memory, wire)
     memory.close()
 
@@ -471,3 +604,19 @@ def test_telegram_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory.live.lost_events() == []
     assert post_of([memory.live]).waiting == {}
     memory.close()
+
+
+def test_the_table_of_faults_names_tests_there_are() -> None:
+    """Every test the document names exists, and every fault tested here is in the document."""
+    tests = Path(__file__).parent
+    text = (tests.parent / "docs" / "faults.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", text))
+    there = {
+        name for path in tests.glob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert named - there == set()
+    here = set(re.findall(r"^def (test_\w+)", Path(__file__).read_text(), re.M))
+    assert here - named == {"test_the_table_of_faults_names_tests_there_are"}
+    assert f"{len(TICK)} statements" in text
+    again = [again for *_, again in DELIVERY.values()]
+    assert f"| {sum(again)} of {len(again)}, marked" in text

@@ -18,10 +18,10 @@ from monitor.config import Found, load_config
 from monitor.daemon import Daemon
 from monitor.exposition import exposition
 from monitor.feeds import discover
-from monitor.health import Health
+from monitor.health import POST_LIMIT_S, Health
 from monitor.heartbeat import Place, Pulse, ask, place
 from monitor.model import FeedReport, InputError, Message
-from monitor.picture import POST_LIMIT_S, Board, Picture, unwell
+from monitor.picture import Board, Picture, unwell
 from monitor.serving import MAX_CONNECTIONS, Server
 from monitor.store import Store
 from monitor.store_post import Post, post_of
@@ -321,7 +321,7 @@ def test_the_daemon_serves_what_it_evaluated(tmp_path):
         daemon = Daemon(lambda: load_config(Found(tmp_path / "config.yaml", "test"), {}), {}, screen, offline=True)
         async with daemon.opened():
             await daemon._serve()
-            at = daemon.news[0].split()[2].removesuffix(",").removesuffix("/metrics")
+            at = daemon.news[0].split()[1].removesuffix("/")
             before = await ask_page(at, get("/readyz"))
             await daemon.evaluate()
             metrics = await ask_page(at, get("/metrics"))
