@@ -41,7 +41,8 @@ def clean(text: str, limit: int = TEXT_CHARACTERS) -> str:
     marks = 0
     for character in text[: limit * 4]:
         category = unicodedata.category(character)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if category[0] != "C":  # what is left out does not part the marks around it
+            marks = marks + 1 if category in ("Mn", "Me") else 0
         if character.isspace() or category in ("Zl", "Zp"):
             kept.append(" ")
         elif category[0] != "C" and marks <= 2:

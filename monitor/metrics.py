@@ -5,26 +5,37 @@ Pure: time comes in as an argument. Adding a metric is one decorated function in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
-from monitor import metrics_borrower, metrics_events, metrics_facility, metrics_market, metrics_stress
+from monitor import (
+    metrics_borrower,
+    metrics_cycle,
+    metrics_events,
+    metrics_facility,
+    metrics_market,
+    metrics_sources,
+    metrics_stress,
+)
 from monitor.known import KnownBook
-from monitor.metrics_base import METRICS, MetricInfo, View
+from monitor.metrics_base import METRICS, MetricInfo, SourceState, View
 from monitor.model import MARKET, Column, Level, Numbers, Quote, StepTable
 from monitor.stress.field import MIDDLE, Field
 from monitor.stress.scenario import Scenario, apply
-from monitor.stress.state import build_state
+from monitor.stress.state import DRAWS, Draws, build_state
 
 #: the files whose decorated functions are the metrics
-MODULES = (metrics_market, metrics_borrower, metrics_facility, metrics_events, metrics_stress)
+MODULES = (
+    *(metrics_market, metrics_cycle, metrics_borrower, metrics_facility, metrics_events, metrics_stress),
+    metrics_sources,
+)
 #: reasons and notes are for people: the first few say it
 MAX_REASONS = 4
 
-__all__ = ["METRICS", "MetricInfo", "View", "compute"]
+__all__ = ["METRICS", "MetricInfo", "SourceState", "View", "compute"]
 
 
 def compute(
@@ -34,22 +45,28 @@ def compute(
     history: Callable[[str], StepTable | None] = lambda name: None,
     at: datetime | None = None,
     costly: bool = True,
+    names: Collection[str] | None = None,
+    sources: Sequence[SourceState] = (),
+    draws: Draws = DRAWS,
 ) -> Numbers:
     """All metrics at a moment, and the coverage metrics under every scenario.
 
     Values are the middle of all assumptions; ``low`` and ``high`` are the least and greatest of three corners: all
     middle, all adverse together, all favourable together. Unknown inputs make exactly the numbers that need them
     unknown, with the missing field in ``reasons``. ``at`` is the moment of evaluation, the book's own by default.
-    Without ``costly`` the metrics that simulate paths are unknown, with that as the reason.
+    Without ``costly`` the metrics that simulate paths are unknown, with that as the reason. ``names``: only these are
+    worked out; the others have no column. ``sources``: how the sources did, the subjects of their own level.
+    ``draws``: which paths are simulated.
     """
     now = at or known.at
-    state = build_state(replace(known, at=now), quotes)
-    base = View(state, history)
+    state = build_state(replace(known, at=now), quotes, draws)
+    base = View(state, history, sources)
     columns = {
         info.name: _column_or_reason(info, base) if costly or not info.costly else _left_out(info, base)
         for info in METRICS.values()
+        if names is None or info.name in names
     }
-    stressed = [info for info in METRICS.values() if info.stressed]
+    stressed = [info for info in METRICS.values() if info.stressed and (names is None or info.name in names)]
     under = {}
     for scenario in scenarios:
         view = View(apply(state, scenario), history)
@@ -58,6 +75,7 @@ def compute(
         "market": (MARKET,),
         "borrower": state.borrowers,
         "facility": state.facilities,
+        "source": tuple(source.subject for source in sources),
     }
     return Numbers(
         at=now,
@@ -84,7 +102,7 @@ def _column_or_reason(info: MetricInfo, view: View) -> Column:
 
 
 def _unknown(info: MetricInfo, view: View, reason: str) -> Column:
-    count = {"market": 1, "borrower": view.n, "facility": view.nf}[info.level]
+    count = {"market": 1, "borrower": view.n, "facility": view.nf, "source": len(view.sources)}[info.level]
     why = dict.fromkeys(range(count), reason)
     return Column(info.name, info.level, info.unit, np.full(count, np.nan), np.zeros(count, np.bool_), why)
 

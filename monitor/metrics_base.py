@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from monitor.model import Level, StepTable
+from monitor.model import MARKET, Level, StepTable
 from monitor.stress import cashflow, collateral, due, poolcash
 from monitor.stress.field import Field, choose
 from monitor.stress.state import State
@@ -17,11 +17,34 @@ from monitor.stress.state import State
 Worst = Literal["max", "min", ""]
 
 
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A source as the evaluations saw it: seconds since its last usable answer, and what it said last if not one."""
+
+    name: str
+    silent_s: float
+    reason: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What an alert about it is about: a part of the market, so that it reaches who hears of the market.
+
+        >>> SourceState("kraken", 0.0).subject
+        'market/kraken'
+        """
+        return f"{MARKET}/{self.name}"
+
+
 class View:
     """One state with the quantities several metrics share, each worked out once."""
 
-    def __init__(self, state: State, history: Callable[[str], StepTable | None] = lambda name: None):
-        self.state, self.history = state, history
+    def __init__(
+        self,
+        state: State,
+        history: Callable[[str], StepTable | None] = lambda name: None,
+        sources: Sequence[SourceState] = (),
+    ):
+        self.state, self.history, self.sources = state, history, tuple(sources)
         self.n, self.nf = len(state.borrowers), len(state.facilities)
 
     def fact(self, name: str) -> Field:

@@ -11,6 +11,7 @@ from monitor.stress.field import INF, Field, Value
 DISTRESS = ("bankruptcy", "acceleration", "non_reliance", "going_concern", "missed_payment", "surrender")
 WARNING = (
     *("delisting_notice", "auditor_change", "cfo_exit", "late_filing", "waiver", "deferral", "settlement", "exchange"),
+    *("impairment", "useful_life_change"),
 )
 #: a tenant with a filing of distress this recent is in trouble
 TENANT_DISTRESS_S = 365 * 86400.0
@@ -104,7 +105,7 @@ def distress_filing_age(view: View) -> Field:
 def distress_warning_age(view: View) -> Field:
     """Seconds since a softer sign was known: delisting notice, auditor or CFO change, late filing, waiver, deferral.
 
-    Settlements and exchanges count too. Infinite when none is on record.
+    Settlements, exchanges, impairments and changes of the useful life count too. Infinite when none is on record.
     """
     return _event_age(view, WARNING)
 

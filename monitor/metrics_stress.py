@@ -17,8 +17,6 @@ from monitor.stress.field import Field
 from monitor.stress.state import State
 
 NEEDS = ("cash_unrestricted_usd", "ebitda_adjusted_quarter_usd", "interest_quarter_usd", "debts")
-#: enough for a range that spans assumptions; the sampling error beside it stays below two points
-PATHS = 1024
 
 
 def _once(view: View, name: str) -> Field:
@@ -35,7 +33,7 @@ def _answers(state: State) -> dict[str, Field]:
     long = ask(state, n_periods=QUARTERS, dt_years=0.25, figures=figures)
     table = canary(state, question=long)
     return {
-        "pd_12m": chances(ask(state, figures=figures), n_paths=PATHS).pd,
+        "pd_12m": chances(ask(state, figures=figures), n_paths=state.draws.n_paths).pd,
         "distance_sigma": distance(long.until(4)),
         "first_breach_months": table.first_breach_months,
         "canary_rank": table.rank,

@@ -37,12 +37,15 @@ from monitor.model import (
 from monitor.replay_paths import COSTLY, PathRun, columns_ahead
 from monitor.scoring import Episode
 from monitor.store import Lock, Store, TickRow
+from monitor.stress.state import Draws
 from monitor.tick import Run, mark_observations
 from monitor.world import World
 
 DAY = timedelta(days=1)
 #: evaluations committed together: one wait for the disk for all of them, and what a kill may cost
 CHUNK = 32
+#: simulated paths of a moment: a past of three years has a thousand of them
+PATHS = 1024
 MAX_EVENTS = 1_000_000
 #: metrics kept for scoring, over (times, borrowers)
 BORROWER_PANEL = ("debt_usd", "cash_unrestricted_usd", "coins_total", "liquidity_locked_12m")
@@ -113,9 +116,9 @@ def replay(
         left = [at for at in times if last is None or at > last.eval_at]
         specs = feeds.series_specs(world.feeds)
         run = PathRun(world, store, market.Tape(seen, specs), day_before(start))
-        run.names = asked_names(world, paths)
+        run.names, run.draws = asked_names(world, paths), Draws(world.config.engine.seed, PATHS)
         if paths:
-            run.ready = stack.enter_context(columns_ahead(world.book, seen, specs, left))
+            run.ready = stack.enter_context(columns_ahead(world.book, seen, specs, left, run.draws))
         for done in range(0, len(left), CHUNK):
             last = _chunk(run, left[done : done + CHUNK], last, seen, paths)
             progress(len(times) - len(left) + min(done + CHUNK, len(left)), len(times))

@@ -21,6 +21,7 @@ from monitor.metrics import METRICS
 from monitor.model import Book, Column, Numbers, Observation, StepTable
 from monitor.series import SeriesSpec
 from monitor.stress.scenario import Scenario
+from monitor.stress.state import Draws
 from monitor.tick import Run
 
 #: fewer moments than this are not worth the start of other processes
@@ -47,7 +48,11 @@ class PathRun(Run):
 
 @contextmanager
 def columns_ahead(
-    book: Book, seen: Sequence[Observation], specs: Mapping[str, SeriesSpec], moments: Sequence[datetime]
+    book: Book,
+    seen: Sequence[Observation],
+    specs: Mapping[str, SeriesSpec],
+    moments: Sequence[datetime],
+    draws: Draws,
 ) -> Iterator[Iterator[Columns] | None]:
     """The costly columns of some moments in order, made by other processes; None where those are not worth it."""
     processes = min(MOST_PROCESSES, os.cpu_count() or 1)
@@ -55,7 +60,7 @@ def columns_ahead(
         yield None
         return
     fresh = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, fresh, initializer=_begin, initargs=(book, list(seen), dict(specs)))
+    pool = ProcessPoolExecutor(processes, fresh, initializer=_begin, initargs=(book, list(seen), dict(specs), draws))
     try:
         yield pool.map(_columns, moments, chunksize=SHARE)
     finally:
@@ -68,12 +73,13 @@ class _Here:
 
     book: Book
     tape: market.Tape
+    draws: Draws
 
 
-def _begin(book: Book, seen: list[Observation], specs: dict[str, SeriesSpec]) -> None:
+def _begin(book: Book, seen: list[Observation], specs: dict[str, SeriesSpec], draws: Draws) -> None:
     """Read the past once; leave with the process that asked, however it ends."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _Here.book, _Here.tape = book, market.Tape(seen, specs)
+    _Here.book, _Here.tape, _Here.draws = book, market.Tape(seen, specs), draws
 
 
 def _leave_with_parent() -> None:
@@ -92,4 +98,4 @@ def _columns(at: datetime) -> dict[str, Column]:
     def history(name: str) -> StepTable | None:
         return prices.get(name) or fact_steps(book, name, ids)
 
-    return dict(metrics.compute(book, _Here.tape.quotes(at), (), history, at, True, COSTLY).columns)
+    return dict(metrics.compute(book, _Here.tape.quotes(at), (), history, at, True, COSTLY, (), _Here.draws).columns)

@@ -103,7 +103,7 @@ class _Work:
     chosen: list[int]
     given: Mapping[str, float] | None
 
-    def on(self, corner: int, rho: float, seed: int = 1) -> tuple[FloatArray, FloatArray]:
+    def on(self, corner: int, rho: float, seed: int | None = None) -> tuple[FloatArray, FloatArray]:
         """First month and code of the chosen rows (J,S)."""
         rows = self.question.rows[corner].cut(self.question.firm)
         paths = self.paths(rows, corner, rho, seed)
@@ -116,7 +116,7 @@ class _Work:
             codes.append(summary.code[0])
         return np.stack(first), np.stack(codes)
 
-    def paths(self, rows: Bridge, corner: int, rho: float, seed: int = 1) -> Paths:
+    def paths(self, rows: Bridge, corner: int, rho: float, seed: int | None = None) -> Paths:
         """Paths on the axes of the rows, before the scenario."""
         question = self.question
         try:

@@ -34,7 +34,7 @@ from monitor.stress.outlook import under
 from monitor.stress.paths import MICRO_BLOCK
 from monitor.stress.scenario import FACTORS, Move, Scenario, apply
 from monitor.stress.state import State, build_state
-from monitor.tick import mark_observations, newest_close
+from monitor.tick import draws_of, mark_observations, newest_close
 from monitor.units import parse_quantity
 from monitor.world import World
 from monitor.yamltext import suggest
@@ -87,7 +87,7 @@ def case_of(world: World, at: datetime | None, now: datetime) -> Case:
     rows = [*world.recorded, *mark_observations(world.book), *seen]
     tape = market.Tape(rows, feeds.series_specs(world.feeds))
     quotes = tape.quotes(at)
-    state = build_state(as_known(world.book, at), quotes)
+    state = build_state(as_known(world.book, at), quotes, draws_of(world))
 
     def known(when: datetime) -> Moment:
         return Moment(as_known(world.book, when), tape.quotes(when))
@@ -116,7 +116,7 @@ def only(state: State, borrower: str) -> State:
     if state.book is None:
         return state
     row = state.rows[state.borrowers.index(borrower)]
-    return build_state(replace(state.book, borrowers=(row,)), state.quotes).under(state.factors)
+    return build_state(replace(state.book, borrowers=(row,)), state.quotes, state.draws).under(state.factors)
 
 
 # ---------------------------------------------------------------- which scenario

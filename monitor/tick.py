@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from monitor import alerts, feeds, market, messages, metrics, rents, routing, rules
+from monitor import alerts, feeds, market, messages, metrics, moved, portfolio, rents, routing, rules, tokens
 from monitor.briefing import Desk, book_changes, brief, day_of
+from monitor.filings import FILING_SERIES, with_filings
 from monitor.known import KnownBook, as_known, fact_steps
+from monitor.ledger import OnWriter
 from monitor.model import (
     AlertState,
     Book,
@@ -36,9 +39,12 @@ from monitor.model import (
     StepTable,
     end_of_day,
 )
-from monitor.postman import OnWriter
+from monitor.silence import source_states
 from monitor.store import Store, TickRow
+from monitor.stress import causes
 from monitor.stress.scenario import Scenario
+from monitor.stress.state import Draws
+from monitor.suppressed import suppressed_lines
 from monitor.world import World
 
 #: how much of the known past a first start lives through, so that ``for`` is not served from zero
@@ -46,6 +52,9 @@ WARM_UP_DAYS = 30
 FETCH_LIMIT_S = 30.0
 #: how far back a rule may look at live prices; recorded series are there in whole
 HISTORY = timedelta(days=400)
+#: raw offers are judged together by their index and are no price by themselves; there are thousands of them
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+PRICES = tuple(name for name in market.SERIES if not name.startswith(("offer_", "filing_")))
 
 
 @dataclass(frozen=True)
@@ -64,15 +73,19 @@ class TickResult:
 
 
 class Memory:
-    """The live database and, beside it, one for recorded evaluations. Open and use it on the writer thread only."""
+    """The live database and, beside it, one for recorded evaluations. Open and use it on the writer thread only.
 
-    def __init__(self, state: Path, now: datetime):
-        self.state = state
+    ``committed`` is called after each evaluation that was written: a sign of life during a long first start.
+    """
+
+    def __init__(self, state: Path, now: datetime, committed: Callable[[], object] | None = None):
+        self.state, self._committed = state, committed
         self.live = self._open("canary.sqlite", now)
         self._recorded = self._open("recorded.sqlite", now) if (state / "recorded.sqlite").exists() else None
 
     def _open(self, name: str, now: datetime) -> Store:
-        store = Store(self.state / name)
+        store = Store(self.state / name, self._committed)
+        store.require_whole()
         store.recover_after_restart(now)
         return store
 
@@ -107,11 +120,13 @@ def judge(
     Without a live answer now or ever, the evaluation is as of the newest recorded bitcoin close, frozen: RECORDED.
     """
     live = [seen for seen in observations if seen.known_basis == "live"]
-    memory.live.keep(live)
+    # what was published at a known moment is kept too; what rests on an assumed one is read from its file each time
+    memory.live.keep([seen for seen in observations if seen.known_basis != "assumed"])
     since = now - rents.LOOK_BACK
     offers = memory.live.observations(now, since, rents.OFFER_SERIES)
     index, withheld = rents.index_observations(offers, memory.live.observations(now, since, rents.INDEX_SERIES), now)
     memory.live.keep(index)
+    withheld |= _keep_token_index(memory.live, live, now)
     for report in reports:
         for address, body in report.raw:
             memory.live.keep_raw(report.feed, now, address, body)
@@ -124,19 +139,37 @@ def judge(
     return _evaluate(world, memory.recorded(now), observations, reports, close, recorded=day_of(close))
 
 
+def _keep_token_index(store: Store, live: Sequence[Observation], now: datetime) -> dict[str, str]:
+    """The index of token prices, when a list of them has just come: series withheld -> why. The list is long."""
+    if not any(seen.series == tokens.OFFERS for seen in live):
+        return {}
+    since = now - rents.LOOK_BACK
+    said = store.observations(now, since, tuple(tokens.TOKEN_INDEX.values()))
+    found, withheld = tokens.token_observations(store.observations(now, since, (tokens.OFFERS,)), said, now)
+    store.keep(found)
+    return withheld
+
+
 def _thin_daily(world: World, store: Store, now: datetime) -> None:
     """Once a day, give back the room of what is finer than the configuration keeps."""
     today = now.date().isoformat()
     if store.meta("thinned") != today:
         keep = world.config.retention
-        store.thin(now, timedelta(seconds=keep.raw), timedelta(seconds=keep.hourly))
+        store.thin(now, *(timedelta(seconds=seconds) for seconds in (keep.raw, keep.hourly, keep.events)))
         store.set_meta("thinned", today)
 
 
-def look(world: World, at: datetime) -> TickResult:
-    """An evaluation at any moment of the recorded past, in a throw-away database. Nothing is sent, nothing is kept."""
+@contextmanager
+def looking(world: World, at: datetime) -> Iterator[tuple[Store, TickResult]]:
+    """An evaluation at any moment of the recorded past and the throw-away database it was made in."""
     with tempfile.TemporaryDirectory(prefix="canary-") as folder, Store(Path(folder) / "look.sqlite") as store:
-        return _evaluate(world, store, (), (), at, recorded=day_of(at))
+        yield store, _evaluate(world, store, (), (), at, recorded=day_of(at))
+
+
+def look(world: World, at: datetime) -> TickResult:
+    """An evaluation at any moment of the recorded past. Nothing is sent, nothing is kept."""
+    with looking(world, at) as (_, result):
+        return result
 
 
 def newest_close(world: World, now: datetime) -> datetime:
@@ -156,13 +189,16 @@ def _evaluate(
     recorded: date | None,
 ) -> TickResult:
     started = time.perf_counter()
-    stored = store.observations(at, at - HISTORY)
-    seen = [*world.recorded, *mark_observations(world.book), *observations, *stored]
+    stored = store.observations(at, at - HISTORY, PRICES)
+    fetched = [seen for seen in observations if seen.series in PRICES]
+    seen = [*world.recorded, *mark_observations(world.book), *fetched, *stored]
     run = Run(world, store, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
     last = store.last_tick()
     # Recorded time stands still, so an edit is judged over the whole known past again; live time goes on.
     fresh = last is None or (recorded is not None and run.inputs_changed(last))
     states = run.warm_up(at) if fresh else store.load_states()
+    if recorded is None:
+        run.sources = source_states(world.feeds, reports, store, at)
     moment = run.moment(at)
     states, events = run.decide(moment, states, None if fresh else last)
     if fresh:
@@ -221,11 +257,18 @@ def _plan(
         waiting=store.waiting(),
         overlays=store.overlays(at),
         recorded=recorded is not None,
+        last_at=last.eval_at if (last := store.last_tick()) else None,
     )
 
 
 def _key(event: Event) -> alerts.Key:
     return event.rule, event.subject
+
+
+def draws_of(world: World) -> Draws:
+    """The paths the configuration asks for."""
+    engine = world.config.engine
+    return Draws(engine.seed, engine.paths)
 
 
 # ---------------------------------------------------------------- one moment
@@ -242,8 +285,17 @@ class Moment:
 class Run:
     """One evaluation under way: the world, the memory and the prices, asked at one moment or at several."""
 
+    #: work out these metrics only; None: all
+    names: Collection[str] | None = None
+    #: the paths to simulate instead of those the configuration asks for
+    draws: Draws | None = None
+
     def __init__(self, world: World, store: Store, tape: market.Tape, recorded: date | None):
-        self.world, self.store, self.tape, self.recorded = world, store, tape, recorded
+        filed = store.observations(FOREVER, series=FILING_SERIES)
+        self.world = replace(world, book=with_filings(world.book, filed))
+        self.store, self.tape, self.recorded = store, tape, recorded
+        #: how the sources did; none while the past is lived through, or with recorded prices
+        self.sources: tuple[metrics.SourceState, ...] = ()
         self.past_events: list[Event] = []
         self.before: Moment | None = None
 
@@ -272,7 +324,8 @@ class Run:
             return prices.get(name) or fact_steps(book, name, ids) or self._stored(name, numbers)
 
         quotes = self.tape.quotes(at)
-        numbers = metrics.compute(book, quotes, scenarios, history, at, costly)
+        draws = self.draws or draws_of(self.world)
+        numbers = metrics.compute(book, quotes, scenarios, history, at, costly, self.names, self.sources, draws)
         return replace(numbers, recorded=self.recorded is not None)
 
     def _asked(self) -> list[Scenario]:
@@ -369,8 +422,13 @@ class Run:
         """The message of one group."""
         told = list(group.events) or [self._event_of(state, events) for state in group.alerts]
         contexts = [brief(event, states.get(_key(event)), desk) for event in told]
+        contexts = portfolio.exposed(contexts, self.world.portfolio, desk.numbers.quotes)
         if group.kind == "digest":
-            title, lines = messages.digest(contexts, desk.now, recorded_on=self.recorded)
+            said = [
+                *suppressed_lines(self.store.overlays(desk.now), desk.now),
+                *portfolio.muted_lines(group.route, desk.now),
+            ]
+            title, lines = messages.digest(contexts, desk.now, more=said, recorded_on=self.recorded)
         elif group.key == "first look":
             title, lines = messages.first_look(contexts, desk.now, recorded_on=self.recorded)
         elif group.kind == "notice":
@@ -378,6 +436,7 @@ class Run:
             what = "a rule cannot be evaluated; what stood stays as it was"
             title, lines = messages.notice("warning", what, failed, do="Run `canary check`.", recorded_on=self.recorded)
         else:
+            contexts = moved.tell(contexts, self.known_at, desk.now)
             title, lines = messages.compose(group.kind, group.severity, contexts, desk.now)
         return Message(
             id=group.id,
@@ -392,6 +451,10 @@ class Run:
             event_ids=tuple(event.id for event in told),
             recorded=self.recorded is not None,
         )
+
+    def known_at(self, at: datetime) -> causes.Moment:
+        """Book and prices as they were known at a moment, for what moved a number since."""
+        return causes.Moment(as_known(self.world.book, at), self.tape.quotes(at))
 
     def _summaries(self, moment: Moment) -> dict[alerts.Key, str]:
         """The rule's own sentence for every subject it is true or unknown for."""

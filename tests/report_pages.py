@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monitor.config import find_config, load_config
 from monitor.report.gather import gather
-from monitor.report.parts import Report
+from monitor.report.parts import Causes, Dated, Effect, Move, Report
 from monitor.tick import looking, newest_close
 from monitor.world import build_world
 
@@ -49,9 +49,14 @@ def hostile(text: str) -> Report:
         for row, figures in ((row, row.figures) for row in report.rows)
     )
     sections = tuple(
-        replace(one, name=text, kind=text, status=text, alerts=alerts[:1], unknown=((text, text),), more=(
-            replace(one.coins, title=text, notes=tuple(replace(note, text=text) for note in one.coins.notes)),
-        ), stack=replace(one.stack, note=text, reason=one.stack.reason and text))
+        replace(
+            one, name=text, kind=text, status=text, alerts=alerts[:1], unknown=((text, text),), notes=(text,),
+            pools=replace(one.pools, title=text, notes=tuple(replace(note, text=text) for note in one.pools.notes)),
+            stack=replace(one.stack, note=text, reason=one.stack.reason and text), debts=((text, text),),
+            cards=((text, text),), dated=(Dated(text, text, (text, text)),), causes=Causes(
+                (text, text), (Effect(text, (Move(text, text), Move(text, text))),), text
+            ),
+        )
         for one in report.sections
     )  # fmt: skip
     return replace(

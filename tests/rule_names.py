@@ -37,9 +37,12 @@ _FACILITY = (
 )
 
 
+_SOURCE = "source_silent:s"
+
+
 def _table() -> dict[str, NameInfo]:
     names = {}
-    for level, listed in (("market", _MARKET), ("borrower", _BORROWER), ("facility", _FACILITY)):
+    for level, listed in (("market", _MARKET), ("borrower", _BORROWER), ("facility", _FACILITY), ("source", _SOURCE)):
         for entry in listed.split():
             name, unit, worst = (*entry.split(":"), "max")[:3]
             names[name] = NameInfo(level, unit, worst)
@@ -70,6 +73,7 @@ class Steps:
 
 AT = datetime(2026, 8, 31, tzinfo=UTC)
 BORROWERS = ("alpha", "beta", "gamma")
+SOURCES = ("market/kraken",)
 FACILITIES = ("alpha/one", "alpha/two", "beta/one")
 
 
@@ -81,6 +85,6 @@ def numbers(history: dict[str, Steps] | None = None, **values: list[float | None
         array = np.array([np.nan if value is None else float(value) for value in listed])
         missing = {i: "no filing" for i, ok in enumerate(known) if not ok}
         columns[name] = Column(name, NAMES[name].level, NAMES[name].unit, array, known, missing)
-    subjects = {"market": ("market",), "borrower": BORROWERS, "facility": FACILITIES}
+    subjects = {"market": ("market",), "borrower": BORROWERS, "facility": FACILITIES, "source": SOURCES}
     owner = np.array([0, 0, 1])
     return Numbers(AT, subjects, columns, history=(history or {}).get, facility_borrower=owner)

@@ -14,10 +14,13 @@ PACKAGE = ROOT / "monitor"
 #: what only computes, as patterns of files; everything these import must be among them too
 PURE = (
     *("units.py", "model.py", "series.py", "steps.py", "dated.py", "known.py", "market.py", "index.py", "rents.py"),
+    *("calendars.py", "filings.py", "edgar.py"),
     *("stress/*.py", "metrics*.py", "functions.py", "expr*.py", "values.py", "scope.py", "rules.py", "scoring.py"),
     *("alerts.py", "states.py", "routing.py", "routes.py", "messages.py", "context.py", "briefing.py", "markup.py"),
     *("redact.py", "chat/pacing.py", "conditions.py", "smells.py", "explaining.py", "promrules.py", "rulepages.py"),
-    *("standing.py", "replay_compare.py"),
+    *("moments.py", "bot/access.py", "bot/words.py", "bot/nouns.py", "bot/replies.py"),
+    *("moved.py", "panels.py"),
+    *("standing.py", "replay_compare.py", "tokens.py", "credit_cycle.py", "residuals.py", "catchup.py", "suppressed.py"),
 )
 #: modules that reach the world: clock, files, network, log, other processes
 WORLD = {

@@ -44,12 +44,25 @@ def test_every_key_of_the_comments_is_accepted(tmp_path):
     lines = []
     for line in text.splitlines():
         body = line.removeprefix("# ")
-        is_yaml = line.startswith("# ") and (body.startswith((" ", "- ", "feeds:", "chat:", "state:", "prices:")))
+        is_yaml = line.startswith("# ") and (
+            body.startswith((" ", "- ", "feeds:", "chat:", "state:", "portfolio:", "prices:"))
+        )
         lines.append(body if is_yaml and not line.startswith("# Unknown") else line)
     merged = "\n".join(lines).replace("\n- name: desk", "\n  - name: desk")
     merged = merged.replace("\n  channel: telegram", "\n    channel: telegram").replace("\nstate:", "\n  state:")
-    merged = merged.replace("\nprices:", "\n  prices:")
-    keys = ("severities", "borrowers", "rules: []", "quiet_hours", "digest_at", "tz", "group_by", "send_", "escalation")
+    merged = merged.replace("\nprices:", "\n  prices:").replace("\nportfolio:", "\n  portfolio:")
+    keys = (
+        "severities",
+        "borrowers",
+        "holdings",
+        "rules: []",
+        "quiet_hours",
+        "digest_at",
+        "tz",
+        "group_by",
+        "send_",
+        "escalation",
+    )
     for key in keys:
         merged = merged.replace(f"\n  {key}", f"\n    {key}")
     config = load_config(write(tmp_path, merged), {})
@@ -58,6 +71,8 @@ def test_every_key_of_the_comments_is_accepted(tmp_path):
     assert config.chat["telegram"].token_env == "CANARY_TELEGRAM_TOKEN"
     assert config.feeds["coinbase"].max_age == 1800
     assert config.paths.prices == tmp_path / "prices"
+    assert config.paths.portfolio == tmp_path / "portfolio.yaml"
+    assert config.routes[1].holdings
 
 
 def test_all_mistakes_at_once_with_place_and_fix(tmp_path):

@@ -387,7 +387,7 @@ def test_a_file_that_may_not_grow(desk: tuple[World, Path]) -> None:
 def test_a_database_of_another_user(desk: tuple[World, Path]) -> None:
     """A user who may not write the file or its folder is told so in words; the owner goes on."""
     world, state = desk
-    for folder in (state, *state.parents[:3]):
+    for folder in (state, *state.parents[:4]):
         folder.chmod(0o755)
     (state / "canary.sqlite").chmod(0o644)
 

@@ -81,6 +81,7 @@ def text_of(title: str, lines: tuple[Line, ...]) -> str:
 # ---------------------------------------------------------------- one message
 GOLDEN = """\
 CRITICAL Acme Rigs 3 Ltd (Acme Mining), Rig loan (equipment), 71.0m USD, limited recourse
+  own         Notes 2027: 2.5m USD, last quote 41.25 % of par on 2026-10-30 (desk)
   alert       NonRecourseUnderwater fired #k3f9
               Acme Mining / rig loan: market LTV 150%, DSCR 0.29x on limited recourse: the owner may walk away
   now         spv_ltv_economic 150.0%, line > 110.0%; was 98.0% on 2026-09-30 (54 d old)
@@ -92,7 +93,6 @@ CRITICAL Acme Rigs 3 Ltd (Acme Mining), Rig loan (equipment), 71.0m USD, limited
   range       holds at both ends of the assumptions: yes (spv_ltv_economic 132.0% to 166.0%)
   sheet       as of 2026-09-30 (32 d old), published 2026-10-28, filing: Form 10-Q
   price       btc_usd 58,524 USD, 3 min old (two venues)
-  own         Notes 2027: 2.5m USD, last quote 41.25 % of par on 2026-10-30 (desk)
   do          1. Read the guarantee and its end date, then the escrow cash
               2. Call the agent"""
 
@@ -315,12 +315,12 @@ def test_a_resolved_message_says_how_long_and_what_it_ended_with() -> None:
 
 
 def test_a_digest_lists_in_time_and_says_it_is_alive() -> None:
-    """Oldest first, then what was handed in, then the sign of life; an empty day says that nothing changed."""
+    """What is held, the oldest event first, what was handed in, the sign of life; an empty day says nothing changed."""
     later = replace(CONTEXT, event=replace(EVENT, rule="Later", severity="info", at=NOW + timedelta(hours=1)))
     title, lines = digest([later, CONTEXT], NOW, "all 3 sources answered", [Line("blind", "acme: 2 rules")])
     assert title == "DIGEST 2026-11-01: 2 fired"
-    assert lines[0].text.startswith("NonRecourseUnderwater #k3f9, Acme Mining, fired 2026-11-01 12:00 UTC: Acme")
-    assert [line.label for line in lines] == ["critical", "info", "blind", "alive"]
+    assert lines[1].text.startswith("NonRecourseUnderwater #k3f9, Acme Mining, fired 2026-11-01 12:00 UTC: Acme")
+    assert [line.label for line in lines] == ["own", "critical", "info", "blind", "alive"]
     assert digest([], NOW, "alive")[0] == "DIGEST 2026-11-01: nothing changed"
 
 

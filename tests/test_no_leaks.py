@@ -51,6 +51,8 @@ def everything_logged() -> Iterator[io.StringIO]:
     protect_logs()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
+    for name in LOUD:  # whatever an earlier test of this process asked for
+        logging.getLogger(name).setLevel(logging.NOTSET)
     try:
         yield stream
     finally:

@@ -19,7 +19,8 @@ from report_pages import HOSTILE, hostile, starter
 from monitor.cli import run_line
 from monitor.report import draw
 from monitor.report.heat import Heat, heats
-from monitor.report.page import policy, render, table
+from monitor.report.page import policy, render
+from monitor.report.tags import table
 from monitor.tables import Cell, Head, Table
 from tests.desk import lay_desk
 

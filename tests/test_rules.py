@@ -56,7 +56,7 @@ def test_no_shipped_rule_fires_or_reads_as_fine_on_nothing(shipped):
 
     That a borrower is watched at all is written in its file and always known.
     """
-    about_data = {"BlindOnRisk", "SourceStale", "HashpriceUnknown", "IndexWithheld", "Watchdog"}
+    about_data = {"BlindOnRisk", "PriceUnknown", "HashpriceUnknown", "IndexWithheld", "Watchdog"}
     for found in match(shipped, numbers(watched=[1.0, 1.0, 1.0])):
         assert not found.error
         if found.rule.id in about_data:

@@ -84,7 +84,7 @@ class Question:
             cut = self.rows[corner].cut(index)
             price = self.price(cut)
             market = [cut.assumptions.get(name).corners for name in MARKET]
-            words = repr((cut.rows, cut.counterparties, cut.models, price, self.base_rate, corner, market))
+            words = repr((cut.rows, cut.counterparties, cut.models, price, self.base_rate, corner, market, cut.seed))
             self._jobs[asked] = Job(fingerprint(cut.inputs) + words.encode(), cut, price, self.base_rate)
         return self._jobs[asked]
 

@@ -47,6 +47,8 @@ class Bridge:
     models: tuple[str, ...]
     #: the book's, for what its markets are assumed to do on simulated paths
     assumptions: Assumptions = field(default_factory=lambda: Assumptions({}))
+    #: of the paths it is run on, unless the caller says another
+    seed: int = 1
 
     def row(self, name: str) -> int:
         """The position of a row; KeyError if there is none."""
@@ -118,7 +120,7 @@ def bridge(
     rows = [obligors.row(b, row) for b, row in enumerate(state.rows)]
     found = (pools.row(f) for f in range(len(state.facilities)))
     stacked = _stack([*rows, *(row for row in found if row is not None)], axes, len(state.rows))
-    return replace(stacked, assumptions=state.assumptions)
+    return replace(stacked, assumptions=state.assumptions, seed=state.draws.seed)
 
 
 def _stack(rows: Sequence[Row], axes: Axes, n_borrowers: int) -> Bridge:

@@ -113,12 +113,12 @@ def _market(
 
 
 def simulated(
-    rows: Bridge, btc_usd: float, base_rate: float, *, corner: int = MIDDLE, rho: float = MIDDLE_RHO, seed: int = 1,
-    n_paths: int = MICRO_BLOCK, refi_shut: bool = False, pairs: tuple[Pair, ...] = (),
+    rows: Bridge, btc_usd: float, base_rate: float, *, corner: int = MIDDLE, rho: float = MIDDLE_RHO,
+    seed: int | None = None, n_paths: int = MICRO_BLOCK, refi_shut: bool = False, pairs: tuple[Pair, ...] = (),
     given: Mapping[str, float] | None = None, block: int = 0, draw: Draw = kept_shocks,
 ) -> Factors:  # fmt: skip
     """Up to 4,096 paths on the axes of the rows, those from number 4,096 x ``block`` on; the same numbers whenever
-    they are asked for.
+    they are asked for. Without ``seed`` it is that of the rows.
 
     ``refi_shut``: nothing falling due is rolled on any path. An unknown bitcoin price (NaN) is taken as one: rows that
     hold coins are unknown anyway. Only customers who pay somebody in the rows get an axis of their own. ``pairs``: a
@@ -136,7 +136,8 @@ def simulated(
     market = _market(rows.assumptions, corner, price, base_rate, len(rows.models), len(axes))
     at_first = tuple((name, as_shock(name, move, market, rows.inputs.dt_years)) for name, move in (given or {}).items())
     customers = tuple(rows.counterparties[c] for c in axes)
-    copula, drawn = draw(customers, rho, seed, n_periods, n_paths, pairs, at_first, block)
+    chosen = rows.seed if seed is None else seed
+    copula, drawn = draw(customers, rho, chosen, n_periods, n_paths, pairs, at_first, block)
     made = as_factors(copula, market, drawn, rows.inputs.dt_years)
     loss = np.zeros((n_periods, len(rows.counterparties), made.n_paths))
     loss[:, axes] = made.contract_loss

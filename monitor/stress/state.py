@@ -92,6 +92,18 @@ class Factors:
         return math.prod(move.factor for move in self.residual if move.touches(model, bought))
 
 
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Which paths answers are simulated on: their seed, and how many for a chance of default."""
+
+    seed: int = 1
+    n_paths: int = 1024
+
+
+#: what tests and single questions use; evaluations take theirs from the configuration
+DRAWS = Draws()
+
+
 @dataclass(frozen=True)
 class State:
     """The known book, prices and assumptions on the two axes (borrowers, facilities), under ``factors``."""
@@ -114,6 +126,7 @@ class State:
     quotes: Mapping[tuple[str, str], Quote] = field(default_factory=dict)
     book: KnownBook | None = None
     factors: Factors = Factors()
+    draws: Draws = DRAWS
     #: what was already worked out and no factor moves; shared with the states :meth:`under` makes
     memo: dict[Hashable, Field] = field(init=False, default_factory=dict, repr=False, compare=False)
 
@@ -149,7 +162,7 @@ class State:
 
 
 # ---------------------------------------------------------------- building
-def build_state(known: KnownBook, quotes: Mapping[tuple[str, str], Quote]) -> State:
+def build_state(known: KnownBook, quotes: Mapping[tuple[str, str], Quote], draws: Draws = DRAWS) -> State:
     """Arrange a known book and quotes on the axes. Nothing is guessed beyond the book's assumptions."""
     rows = tuple(sorted(known.borrowers, key=lambda row: row.id))
     pairs = [(b, pool) for b, row in enumerate(rows) for pool in sorted(row.facilities, key=lambda p: p.facility.id)]
@@ -176,6 +189,7 @@ def build_state(known: KnownBook, quotes: Mapping[tuple[str, str], Quote]) -> St
         lots=build_lots(pools, kinds, assumptions, market, known.at),
         quotes=quotes,
         book=known,
+        draws=draws,
     )
 
 
