@@ -1,6 +1,6 @@
 # Canary: `make` lists what can be done. Everything is installed into .venv in this folder and nowhere else.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench promtool clean check-python
+.PHONY: help run test lint bench storm soak wheel promtool clean check-python
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -30,6 +30,15 @@ lint: $(VENV)/.installed-dev ## ruff, mypy and the import contract only
 
 bench: $(VENV)/.installed-dev ## benchmarks, each a ratio against a named baseline
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+storm: $(VENV)/.installed-dev ## 1,000 alerts, a failing Bot API, a sender killed 1,000 times: what is lost (some minutes)
+	$(BIN)/python tests/storm/storm.py
+
+soak: $(VENV)/.installed-dev ## 10,000 evaluations on a virtual clock: what grows, what is lost (some 20 minutes)
+	PYTHONPATH=. $(BIN)/python tests/soak.py 10000
+
+wheel: $(VENV)/.installed-dev ## build the wheel into dist/, install it elsewhere, and run it there
+	sh tests/wheel.sh $(BIN)/python
 
 promtool: $(VENV)/.installed-dev ## alert states beside Prometheus' own, case by case (needs promtool)
 	$(BIN)/python tests/promtool/compare.py

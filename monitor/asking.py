@@ -6,7 +6,8 @@ import difflib
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from monitor import alert_commands as alert_commands  # registers its words
 from monitor.commands import Checked, Explained, Services, Thing
 from monitor.config import Config, read_secret, secret_places
+from monitor.health import data_reasons, post_reasons
 from monitor.model import MARKET, CanaryError, Event
 from monitor.overview import Overview, overview_from_json
 from monitor.routes import Overlay
@@ -22,6 +24,7 @@ from monitor.shell import Shell
 from monitor.standing import Alerts, Said, Standing, in_order, unsaid
 from monitor.states import active
 from monitor.store import Store, TickRow
+from monitor.store_post import post_of
 
 if TYPE_CHECKING:
     from monitor.promrules import Export
@@ -48,12 +51,18 @@ def services(shell: Shell) -> Services:
 
         return build_world(config, offline=shell.offline)
 
+    return services_of(config, world, datetime.now(UTC))
+
+
+def services_of(config: Config, world: Callable[[], World], now: datetime) -> Services:
+    """Services over one installation at a moment; ``world`` is asked when a command first needs it."""
+
     def found() -> Mapping[str, Sequence[Thing]]:
         from monitor.listing import things
 
         return things(world())
 
-    now, state = datetime.now(UTC), config.paths.state
+    state = config.paths.state
     return Services(
         now=now,
         config=config,
@@ -69,6 +78,7 @@ def services(shell: Shell) -> Services:
         say=lambda overlay: say(state, overlay),
         unsay=lambda numbers: unsay(state, numbers, now),
         severities=lambda: {rule.id: rule.severity for rule in world().rules},
+        unwell=lambda: unwell_of(state, now),
     )
 
 
@@ -106,6 +116,19 @@ def _shown(state: Path) -> tuple[Path, Overview] | None:
                 except (KeyError, TypeError, ValueError):
                     continue  # written by another version of Canary; its next evaluation replaces it
     return None
+
+
+def unwell_of(state: Path, now: datetime) -> list[str]:
+    """Why data or delivery cannot be relied on: what the heartbeat is held back for, as the database knows it.
+
+    Recorded prices are no trouble here: whoever asks sees the word on the table.
+    """
+    shown = _shown(state)
+    if shown is None or shown[1].recorded is not None:
+        return []
+    with Store.reader(shown[0]) as reader:
+        reports, post = reader.feed_reports(), post_of([reader])
+        return [*data_reasons(False, reports, shown[1].btc_usd is not None), *post_reasons(post, now)]
 
 
 # ---------------------------------------------------------------- alerts and what people say over them
@@ -195,6 +218,10 @@ def _channels(world: World) -> list[str]:
     for route in world.routes:
         if found[route.channel].off:
             warnings.append(f"route {route.name}: {route.channel} is {found[route.channel].off}")
+    for name, written in world.config.chat.items():
+        if bool(written.people) != bool(written.chats):
+            missing = "chats" if written.people else "people"
+            warnings.append(f"chat.{name}: nobody may ask the bot: {missing} is empty (/whoami gives the lines)")
     return warnings
 
 
@@ -239,7 +266,8 @@ def _somebody_knows(reader: Store, world: World, name: str, at: datetime) -> boo
 
     borrowers = [borrower.id for borrower in world.book.borrowers]
     pools = [f"{borrower.id}/{pool.id}" for borrower in world.book.borrowers for pool in borrower.facilities]
-    subjects = {"market": [MARKET], "borrower": borrowers, "facility": pools}[METRICS[name].level]
+    told = [f"{MARKET}/{feed.name}" for feed in world.feeds]
+    subjects = {"market": [MARKET], "borrower": borrowers, "facility": pools, "source": told}[METRICS[name].level]
     past = reader.metric_history(name, subjects, since=at)
     # what that evaluation did not work out at all was added since: nothing can be said about it yet
     return past is None or bool(past.at(at.timestamp())[1].any())
@@ -278,12 +306,15 @@ def explained(world: World, rule: str, who: str) -> Explained:
 
 
 def _explained(world: World, reader: Store, last: TickRow, rule: str, who: str) -> Explained:
-    from monitor import feeds, market, tick
+    from monitor import feeds, market, moved, tick
     from monitor.explaining import explain_alert
+    from monitor.silence import source_states
 
     seen = [*world.recorded, *tick.mark_observations(world.book), *reader.observations(last.eval_at)]
     recorded = (last.eval_at - timedelta(seconds=1)).date() if last.recorded else None
     run = tick.Run(world, reader, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
+    if recorded is None:
+        run.sources = source_states(world.feeds, reader.feed_reports(), reader, last.eval_at)
     numbers, states = run.moment(last.eval_at).numbers, reader.load_states()
     compiled = next(one for one in world.compiled if one.rule.id == rule)
     subjects = numbers.subjects.get(compiled.rule.each, ())
@@ -296,5 +327,8 @@ def _explained(world: World, reader: Store, last: TickRow, rule: str, who: str) 
     for subject in chosen:
         events = reader.events(rule=rule, subject=subject, limit=6) if who else []
         decisions = {event.id: reader.decisions(event.id) for event in events}
-        found.append(explain_alert(compiled, numbers, subject, states.get((rule, subject)), events, decisions))
+        one = explain_alert(compiled, numbers, subject, states.get((rule, subject)), events, decisions)
+        past, now = (run.known_at(last.eval_at - since) for since in (moved.SINCE, timedelta()))
+        said = moved.line(subject, list(compiled.expression.names), past, now) if who else ""
+        found.append(replace(one, rows=(*one.rows, ("moved", said, ""))) if said else one)
     return Explained(last.eval_at, tuple(found), last.recorded, run.inputs_changed(last))

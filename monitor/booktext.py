@@ -46,6 +46,7 @@ BORROWER_FIELDS: dict[str, str] = {
     "contracted_share": "ratio",
     "useful_life_months": "months",
     "gpu_units": "count",
+    "shares_outstanding": "count",
     "coins_sold_quarter_btc": "btc",
     "capacity_mw": "MW",
 }
@@ -73,6 +74,7 @@ EVENT_KINDS = (
     *("bankruptcy", "acceleration", "non_reliance", "going_concern", "missed_payment", "surrender", "settlement"),
     *("delisting_notice", "auditor_change", "cfo_exit", "late_filing", "waiver", "deferral"),
     *("repurchase", "exchange", "due_outcome_paid", "due_outcome_extended", "new_debt", "reprice"),
+    *("impairment", "officer_change", "useful_life_change"),
 )
 #: figures that are parts of a whole
 SHARES = {"contracted_share", "delivered_share"}

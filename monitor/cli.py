@@ -201,6 +201,51 @@ def explain(shell: Shell, rule: str, borrower: str | None) -> int:
     return _word(shell, "explain", [rule, borrower] if borrower else [rule])
 
 
+@cli.command()
+@click.argument("name", metavar="RULE")
+@click.argument("words", nargs=-1, metavar="[WHAT VALUE]")
+@click.option("--yes", is_flag=True, help="write it without asking")
+@click.option("--undo", is_flag=True, help="take back the newest edit, if the file still holds it")
+@click.option("--by", metavar="NAME", envvar="USER", help=WHO)
+@shared
+@click.pass_obj
+def rule(shell: Shell, name: str, words: tuple[str, ...], yes: bool, undo: bool, by: str | None) -> int:
+    """Show RULE, or edit a value of it after a look at what the edit would have done.
+
+    \b
+    canary rule MarginCallNear for 4h              how long it must hold; keep 3d: how long it goes on firing
+    canary rule MarginCallNear threshold 12% #1    the number it compares with (which, where there are several)
+    canary rule MarginCallNear clear 18%           the number it recovers at
+    canary rule MarginCallNear severity critical
+    """
+    from monitor.rule_commands import run_rule
+
+    with shell.guard():
+        return run_rule(shell, name, words, yes=yes, undo=undo, by=by)
+
+
+@cli.command()
+@shared
+@click.pass_obj
+def portfolio(shell: Shell) -> int:
+    """Show what is held (portfolio.yaml): quotes, coverage and alerts of each borrower; 1 when something fires."""
+    from monitor.portfolio_commands import run_portfolio
+
+    with shell.guard():
+        return run_portfolio(shell)
+
+
+@cli.command()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="so many at most")
+@shared
+@click.pass_obj
+def audit(shell: Shell, limit: int) -> int:
+    """Show who changed what, newest first: edits, acknowledgements, silences."""
+    from monitor.rule_commands import run_audit
+
+    return run_audit(shell, limit)
+
+
 @cli.group()
 @shared
 def rules() -> None:
@@ -230,11 +275,37 @@ def export(shell: Shell, prometheus: bool) -> int:
 
 
 @cli.command()
-@click.argument("borrower", required=False)
+@click.argument("what", metavar="NUMBER")
+@click.option("--depth", type=click.IntRange(0, 6), default=2, show_default=True, help="how far down its inputs")
+@click.option("--at", metavar="T", help=STRESS_AT)
 @shared
 @click.pass_obj
-def book(shell: Shell, borrower: str | None) -> int:
-    """Show what is known about the borrowers, or every figure of one with its dates and source."""
+def trace(shell: Shell, what: str, depth: int, at: str | None) -> int:
+    """Show where NUMBER comes from, down to source and document: btc_usd, coreweave.debt_usd, iren/microsoft.dscr."""
+    from monitor.trace_shown import run_trace
+
+    with shell.guard():
+        return run_trace(shell, what, at, depth)
+
+
+@cli.command()
+@click.argument("borrower", required=False, metavar="[BORROWER | refresh [BORROWER]]")
+@click.argument("whose", required=False, metavar="")
+@click.option("--yes", is_flag=True, help="with refresh: write every proposal without asking")
+@click.option("--dry-run", is_flag=True, help="with refresh: show the proposals, write nothing")
+@shared
+@click.pass_obj
+def book(shell: Shell, borrower: str | None, whose: str | None, yes: bool, dry_run: bool) -> int:
+    """Show what is known about the borrowers, or every figure of one with its dates and source.
+
+    `canary book refresh` asks the SEC for newer balance sheets and proposes them as an edit of the book.
+    """
+    if borrower == "refresh":
+        from monitor.refresh import run_refresh
+
+        return run_refresh(shell, whose, yes=yes, dry_run=dry_run)
+    if whose or yes or dry_run:
+        raise click.UsageError("one borrower at a time; --yes and --dry-run go with: canary book refresh")
     return _word(shell, "book", [borrower] if borrower else [])
 
 
@@ -245,21 +316,26 @@ def book(shell: Shell, borrower: str | None) -> int:
 @click.option("--rent", metavar="SHOCK", help="a move of all GPU rents, for example -25%")
 @click.option("--spread", metavar="SHOCK", help="a move of credit spreads, for example +300bp")
 @click.option("--paths", type=int, metavar="N", help="also the chance of a breach within a year over N simulated paths")
+@click.option(
+    "--given", multiple=True, metavar="MOVE", help='chances given a move, for example "rent -40%"; repeatable'
+)
 @click.option("--at", metavar="T", help=STRESS_AT)
 @click.option("--picture", metavar="FILE.png", help=PICTURE)
 @shared
 @click.pass_obj
 def stress(
     shell: Shell, borrower: str | None, name: str | None, btc: str | None, rent: str | None, spread: str | None,
-    paths: int | None, at: str | None, picture: str | None,
+    paths: int | None, given: tuple[str, ...], at: str | None, picture: str | None,
 ) -> int:  # fmt: skip
-    """Show what scenarios do: to everybody, or to one BORROWER as a grid of two shocks."""
+    """Show what scenarios do: to everybody, or to one BORROWER in full with its grids of two shocks."""
     from monitor.stress_views import run_stress
 
     if name is not None and (btc or rent or spread):
         raise click.UsageError("--scenario NAME, or shocks of your own: not both")
+    if given and (name or btc or rent or spread):
+        raise click.UsageError("--given MOVE, or a scenario: not both")
     with shell.guard():
-        return run_stress(shell, borrower, name, (btc, rent, spread), at, paths, picture)
+        return run_stress(shell, borrower, name, (btc, rent, spread), at, paths, picture, given)
 
 
 @cli.command()
@@ -285,12 +361,89 @@ def reverse(shell: Shell, borrower: str | None, at: str | None, picture: str | N
 @click.pass_obj
 def cascade(shell: Shell, borrower: str | None, sell: tuple[str, ...], at: str | None, picture: str | None) -> int:
     """Show who breaks first and matters most, what one fall drags down, or what a sale of machines does."""
-    from monitor.stress_cascade import run_cascade
+    from monitor.stress_fall import run_cascade
 
     if borrower and sell:
         raise click.UsageError("--from BORROWER or --sell MODEL=UNITS: not both")
     with shell.guard():
         return run_cascade(shell, borrower, sell, at, picture)
+
+
+@cli.command()
+@click.argument("tape", metavar="TAPE")
+@click.option("--map", "map_", required=True, metavar="MAP.yaml", help="which column is what, and in which unit")
+@click.option("--out", required=True, metavar="DIR", help="where parts and the result go; a run goes on where it was")
+@click.option("--paths", type=int, default=65_536, show_default=True, metavar="N", help="simulated paths")
+@click.option("--months", type=int, default=12, show_default=True, metavar="N", help="how far ahead")
+@click.option("--engine", type=click.Choice(["local", "dask"]), help="left out: engine.kind of the configuration")
+@click.option("--scheduler", metavar="ADDRESS", help="with dask: its scheduler, for example tcp://10.0.0.5:8786")
+@click.option("--memory", default="2GiB", show_default=True, metavar="SIZE", help="all of it together, at most")
+@shared
+@click.pass_obj
+def large(
+    shell: Shell, tape: str, map_: str, out: str, paths: int, months: int, engine: str | None, scheduler: str | None,
+    memory: str,
+) -> int:  # fmt: skip
+    """Stress a loan tape (CSV or Parquet) of thousands of obligors over many paths, on all cores or on Dask."""
+    from monitor.large.command import run_large
+
+    with shell.guard():
+        return run_large(shell, tape, map_, out, (paths, months), engine, scheduler, memory)
+
+
+@cli.command()
+@click.option("--out", required=True, metavar="FILE.html", help="where to write it")
+@click.option("--at", metavar="T", help=STRESS_AT)
+@shared
+@click.pass_obj
+def report(shell: Shell, out: str, at: str | None) -> int:
+    """Write everything the last evaluation knows as one page: tables, pictures, sources, what is unknown and why."""
+    from monitor.report.make import run_report
+
+    with shell.guard():
+        return run_report(shell, out, at)
+
+
+@cli.group()
+@shared
+def chat() -> None:
+    """See that the chats are reached, and who may use the bot."""
+
+
+@chat.command("test")
+@click.argument("route", required=False)
+@shared
+@click.pass_obj
+def chat_test(shell: Shell, route: str | None) -> int:
+    """Send a sample to every route, or to ROUTE; 1 when one did not arrive."""
+    from monitor.chatting import run_test
+
+    with shell.guard():
+        return run_test(shell, route)
+
+
+@chat.command("who")
+@shared
+@click.pass_obj
+def chat_who(shell: Shell) -> int:
+    """Show who wrote to the Telegram bot lately, and the config lines that let them in."""
+    from monitor.chatting import run_who
+
+    with shell.guard():
+        return run_who(shell)
+
+
+@cli.command()
+@click.option("--script", is_flag=True, help="a short conversation by itself; without it, type or pipe lines in")
+@shared
+@click.pass_obj
+def demo(shell: Shell, script: bool) -> int:
+    """Talk to the bot in this terminal: no account, no network, recorded prices of a week of 2026."""
+    from monitor.demo import run
+    from monitor.logsafe import protect_logs
+
+    protect_logs()
+    return run(script)
 
 
 @cli.command()
@@ -300,15 +453,16 @@ def cascade(shell: Shell, borrower: str | None, sell: tuple[str, ...], at: str |
 def init(shell: Shell, directory: str) -> int:
     """Lay out config, rules, book and scenarios in DIR, to be edited. Files that exist are never touched."""
     from monitor.commands import Reply
-    from monitor.starter import lay_out
+    from monitor.starter import lay_out, next_steps
     from monitor.tables import Cell, Table
 
     laid = lay_out(Path(directory).expanduser())
     kept = [Cell(f"kept as it was: {path.relative_to(laid.folder)}", "dim") for path in laid.kept[:20]]
     kept += [Cell(f"and {len(laid.kept) - 20} more", "dim")] if len(laid.kept) > 20 else []
-    then = [Cell(f"next: cd {laid.folder} && canary check && canary run")]
+    then = [Cell(line) for line in next_steps(laid.folder)]
     title = f"{len(laid.written)} files written to {laid.folder}, {len(laid.kept)} kept"
-    data = {"folder": str(laid.folder), "written": _names(laid.written), "kept": _names(laid.kept)}
+    data = {"folder": str(laid.folder), "written": _names(laid.written), "kept": _names(laid.kept),
+            "next": next_steps(laid.folder)}  # fmt: skip
     return shell.show(Reply(data, (Table(title, notes=(*kept, *then)),)))
 
 
@@ -407,11 +561,19 @@ def _word(shell: Shell, name: str, words: list[str]) -> int:
         return shell.show(COMMANDS[name].run(services(shell), words))
 
 
+#: a folder that is there
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
 @cli.command()
 @click.option("--from", "start", metavar="DAY", help="first day; left out, the first recorded close")
 @click.option("--to", "end", metavar="DAY", help="last day")
 @click.option("--every", default="1d", show_default=True, metavar="SPAN", help="from one evaluation to the next")
+@click.option("--book", type=FOLDER, metavar="DIR", help="these borrowers instead of the configured ones")
+@click.option("--rules", type=FOLDER, metavar="DIR", help="these rules instead of the configured ones")
 @click.option("--history", is_flag=True, help="the miners of 2021 to 2023 instead of the book; needs their prices")
+@click.option("--paths", is_flag=True, help="also numbers over simulated paths (chances, who falls first); slower")
+@click.option("--without-hindsight", "strict", is_flag=True, help="also what differs without restated and undated data")
 @click.option("--prices", type=click.Path(exists=True, file_okay=False, path_type=Path), help="a folder of CSV series")
 @click.option(
     "--database", type=click.Path(dir_okay=False, path_type=Path), help="keep the work here and go on from it"
@@ -429,7 +591,11 @@ def replay(
     start: str | None,
     end: str | None,
     every: str,
+    book: Path | None,
+    rules: Path | None,
     history: bool,
+    paths: bool,
+    strict: bool,
     prices: Path | None,
     database: Path | None,
     out: Path | None,
@@ -437,10 +603,12 @@ def replay(
     borrowers: tuple[str, ...],
 ) -> int:
     """Live the recorded past again: what would have been said, how long before, how often for nothing."""
-    from monitor.replay_report import run_replay
+    from monitor.replay_command import run_replay
 
-    if compare and out:
-        raise click.UsageError("--compare DIR shows what differs (or --json); --out is for a single replay")
+    if compare and (out or strict):
+        raise click.UsageError("--compare DIR shows what differs (or --json); --out and others are for a single replay")
+    if book and history:
+        raise click.UsageError("--book DIR, or --history for the book of 2021 to 2023: not both")
     with shell.guard():
         return run_replay(
             shell,
@@ -452,8 +620,59 @@ def replay(
             database=database,
             out=out,
             compare=compare,
+            book=book,
+            rules=rules,
+            paths=paths,
+            strict=strict,
             borrowers=borrowers,
         )
+
+
+@cli.command()
+@click.argument("model", required=False)
+@click.option("--at", metavar="T", help=STRESS_AT)
+@click.option("--picture", metavar="FILE.png", help=PICTURE)
+@shared
+@click.pass_obj
+def residuals(shell: Shell, model: str | None, at: str | None, picture: str | None) -> int:
+    """Show what used machines are worth by model and vintage: marks, decay curve, books, and the gap between."""
+    from monitor.residuals_shown import run_residuals
+
+    with shell.guard():
+        return run_residuals(shell, model, at, picture)
+
+
+@cli.command()
+@click.option("--from", "start", metavar="DAY", help="first quarter; left out, the first of which rents are on record")
+@click.option("--at", metavar="T", help=STRESS_AT)
+@click.option("--picture", metavar="FILE.png", help=PICTURE)
+@shared
+@click.pass_obj
+def cycle(shell: Shell, start: str | None, at: str | None, picture: str | None) -> int:
+    """Show credit and technology on one clock: what was borrowed, at what price, what machines and tokens fetch."""
+    from monitor.cycle_shown import run_cycle
+
+    with shell.guard():
+        return run_cycle(shell, start, at, picture)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE]...")
+@click.option(
+    "--from", "start", metavar="DAY", help="ask the sources for everything since then, for example 2021-01-01"
+)
+@click.option("--only", multiple=True, metavar="SOURCE", help="this source only; may be repeated")
+@shared
+@click.pass_obj
+def backfill(shell: Shell, files: tuple[Path, ...], start: str | None, only: tuple[str, ...]) -> int:
+    """Fetch the past the sources still tell, or take in CSV and Parquet FILEs; a run that stopped goes on.
+
+    Files have the columns of the price folder: date, series, value, unit, source, known_lag.
+    """
+    from monitor.backfill_command import run_backfill
+
+    with shell.guard():
+        return run_backfill(shell, start, only, files)
 
 
 # ---------------------------------------------------------------- from text to trouble-free exit

@@ -92,6 +92,8 @@ class Services:
     unsay: Callable[[Sequence[int]], None]
     #: how severe each rule is
     severities: Callable[[], Mapping[str, Severity]]
+    #: what is wrong with the installation itself, in words; nothing when all is well
+    unwell: Callable[[], Sequence[str]] = tuple
 
 
 Work = Callable[[Services, Sequence[str]], Reply]
@@ -142,10 +144,11 @@ def status(services: Services, words: Sequence[str]) -> Reply:
     stale = shown.recorded is None and age_s > 2 * services.config.schedule.every
     what = "recorded prices end" if shown.recorded else "evaluated"
     age = Cell(f"{what} {show(age_s, 's')} ago; {running}", "warning" if stale else "dim")
-    main = overview_table(shown)
-    data = {**overview_json(shown), "evaluated": True, "age_s": age_s, "stale": stale, "daemon": who}
-    table = Table(main.title, main.heads, main.rows, (*main.notes, age), main.banner)
-    return Reply(data, (table,), finding=stale or shown.firing > 0)
+    main, unwell = overview_table(shown), list(services.unwell())
+    data = {**overview_json(shown), "evaluated": True, "age_s": age_s, "stale": stale, "daemon": who, "unwell": unwell}
+    wrong = [Cell(f"not well: {reason}", "warning") for reason in unwell]
+    table = Table(main.title, main.heads, main.rows, (*main.notes, *wrong, age), main.banner)
+    return Reply(data, (table,), finding=stale or bool(unwell) or shown.firing > 0)
 
 
 # ---------------------------------------------------------------- list
@@ -155,7 +158,12 @@ def list_things(services: Services, words: Sequence[str]) -> Reply:
     found = services.things()
     chosen = [_one_of(words[0], tuple(found), "kind of thing")] if words else list(found)
     heads = (Head("name"), Head("what"), Head("file", expendable=1))
-    tables = tuple(Table(kind, heads, tuple(_thing_row(thing) for thing in found[kind])) for kind in chosen)
+    tables = tuple(
+        Table(kind, heads, tuple(_thing_row(thing) for thing in found[kind]))
+        if found[kind]
+        else Table(kind, notes=(Cell("none", "dim"),))
+        for kind in chosen
+    )
     data = {
         kind: [{"name": t.name, "what": t.what, "file": t.file, "off": t.off or None} for t in found[kind]]
         for kind in chosen
@@ -169,6 +177,12 @@ def _thing_row(thing: Thing) -> tuple[Cell, ...]:
 
 
 # ---------------------------------------------------------------- check
+NONE = {
+    "rules": "there is no rule, so nothing can fire: canary init DIR lays out a starter set to copy from",
+    "scenarios": "there is no scenario: canary stress still takes --btc, --rent and --spread",
+}
+
+
 @command("check")
 def check(services: Services, words: Sequence[str]) -> Reply:
     """Read config, rules, book and scenarios, and say everything that is wrong with them."""
@@ -176,7 +190,8 @@ def check(services: Services, words: Sequence[str]) -> Reply:
     found = services.config.found
     counts = ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in result.counts.items())
     said = [Cell(line, tone) for text, tone in _said(result) for line in text.split("\n")]
-    notes = (Cell(f"config: {found.file} ({found.why})", "dim"), *said)
+    none = [Cell(text, "warning") for name, text in NONE.items() if not result.counts.get(name, 1)]
+    notes = (Cell(f"config: {found.file} ({found.why})", "dim"), *none, *said)
     texts = {"warnings": list(result.warnings), "hints": list(result.hints)}
     data = {"config": str(found.file), "counts": dict(result.counts), **texts}
     return Reply(data, (Table(f"all files can be used: {counts}", notes=notes),), finding=bool(result.warnings))

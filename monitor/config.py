@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from monitor.model import CanaryError, InputError, Problem, Severity
 from monitor.routes import Quiet, Route
 from monitor.starter import starter_root
-from monitor.yamltext import Duration, Strict, Text, check, parse_tree, read_file
+from monitor.yamltext import Duration, Node, Strict, Text, check, parse_tree, read_file
 
 #: what looks like a bot token, wherever it stands
 TOKEN = re.compile(r"\d{6,12}:[\w-]{30,}")
@@ -54,6 +54,12 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _contact(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+", value):
+        raise ValueError("must be an e-mail address somebody reads, such as you@your.company")
+    return value
+
+
 def _clock(value: str) -> str:
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
         raise ValueError(f"{value!r} is not a time of day; write for example 22:00")
@@ -70,6 +76,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 SecretPath = Annotated[str, AfterValidator(_secret_path)]
 Url = Annotated[str, AfterValidator(_url)]
+Contact = Annotated[str, AfterValidator(_contact)]
 Clock = Annotated[str, AfterValidator(_clock)]
 Zone = Annotated[str, AfterValidator(_zone)]
 
@@ -82,12 +89,18 @@ class Schedule(Strict):
 
 
 class FeedConfig(Strict):
-    """One source. A source left out of the file is on with its own defaults."""
+    """One source. A source left out of the file is on with its own defaults.
+
+    ``contact`` is the address a source may write to (the SEC asks for one); a key is only named, never written here.
+    """
 
     enabled: bool = True
     base_url: Url | None = None
     timeout: Duration | None = Field(default=None, gt=0, le=300)
     max_age: Duration | None = Field(default=None, gt=0)
+    contact: Contact | None = None
+    key_env: VariableName | None = None
+    key_file: SecretPath | None = None
 
 
 class QuietHours(Strict):
@@ -116,10 +129,22 @@ class RouteConfig(Strict):
     group_by: Literal["borrower", "rule", "none"] = "borrower"
     send_resolved: bool = True
     escalation: bool = False
+    #: only borrowers of whom something is held, as portfolio.yaml says
+    holdings: bool = False
+
+
+class PersonConfig(Strict):
+    """Somebody who may use the bot: a viewer reads, an operator also acknowledges and silences, an editor also edits."""
+
+    user: int = Field(gt=0)
+    role: Literal["viewer", "operator", "editor"] = "viewer"
 
 
 class ChannelConfig(Strict):
-    """One chat channel. The secret itself is never here: only where it is found."""
+    """One chat channel. The secret itself is never here: only where it is found.
+
+    ``people`` may ask the bot, from one of ``chats`` only; without either, nobody may.
+    """
 
     enabled: bool = True
     token_env: VariableName | None = None
@@ -127,6 +152,8 @@ class ChannelConfig(Strict):
     url_env: VariableName | None = None
     url_file: SecretPath | None = None
     chat: int | str | None = None
+    people: tuple[PersonConfig, ...] = ()
+    chats: tuple[int, ...] = ()
     base_url: Url | None = None
 
 
@@ -135,6 +162,9 @@ class Engine(Strict):
 
     seed: int = Field(default=20240229, ge=0, lt=2**32)
     paths: int = Field(default=4096, ge=256, le=1_048_576)
+    #: where `canary large` runs: on this machine, or on the Dask scheduler at an address
+    kind: Literal["local", "dask"] = "local"
+    scheduler: Annotated[str, StringConstraints(pattern=r"^(tcp|tls)://[\w.:\[\]-]+:\d+$")] | None = None
 
 
 class PathsText(Strict):
@@ -144,14 +174,16 @@ class PathsText(Strict):
     rules: str = "rules"
     book: str = "book"
     scenarios: str = "scenarios"
+    portfolio: str = "portfolio.yaml"
     prices: str | None = None
 
 
 class Retention(Strict):
-    """How long numbers are kept: every tick, then one an hour, then one a day for ever."""
+    """How long numbers are kept: every tick, then one an hour, then one a day for ever; and events and messages."""
 
     raw: Duration = Field(default=7 * 86400.0, ge=86400.0)
     hourly: Duration = Field(default=90 * 86400.0, ge=86400.0)
+    events: Duration = Field(default=400 * 86400.0, ge=86400.0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Retention:
@@ -165,6 +197,13 @@ def _loopback(value: str) -> str:
     if host not in ("127.0.0.1", "localhost", "[::1]") or not port.isdecimal() or int(port) > 65535:
         raise ValueError("must be this machine and a port such as 127.0.0.1:9108; nobody else may read it")
     return value
+
+
+class LogConfig(Strict):
+    """What goes to standard error, one line an event. At ``info`` the log takes the place of the screen."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "warning"
 
 
 class Serve(Strict):
@@ -194,18 +233,20 @@ class ConfigText(Strict):
     retention: Retention = Retention()
     serve: Serve = Serve()
     heartbeat: HeartbeatConfig = HeartbeatConfig()
+    logging: LogConfig = LogConfig()
 
 
 # ---------------------------------------------------------------- the config in use
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where things are, absolute. ``prices`` is a folder of recorded series, or None."""
+    """Where things are, absolute. ``prices``: recorded series; ``portfolio``: a file that may be missing."""
 
     state: Path
     rules: Path
     book: Path
     scenarios: Path
     prices: Path | None = None
+    portfolio: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +272,7 @@ class Config:
     found: Found
     serve: Serve
     heartbeat: HeartbeatConfig
+    logging: LogConfig
 
 
 def config_candidates(environ: Mapping[str, str], cwd: Path) -> list[tuple[Path, str]]:
@@ -290,6 +332,7 @@ def load_config(found: Found, environ: Mapping[str, str]) -> Config:
         book=_under(base, written.paths.book),
         scenarios=_under(base, written.paths.scenarios),
         prices=_under(base, written.paths.prices) if written.paths.prices else None,
+        portfolio=_under(base, written.paths.portfolio),
     )
     return Config(
         schedule=written.schedule,
@@ -302,6 +345,7 @@ def load_config(found: Found, environ: Mapping[str, str]) -> Config:
         found=found,
         serve=written.serve,
         heartbeat=written.heartbeat,
+        logging=written.logging,
     )
 
 
@@ -324,12 +368,33 @@ def _checked(text: Text) -> ConfigText:
             if getattr(channel, f"{kind}_env") and getattr(channel, f"{kind}_file"):
                 node = tree.value["chat"].value[name].value[f"{kind}_file"]
                 problems.append(text.problem(f"{kind}_env and {kind}_file are both given", "keep one of them", node))
+        problems += _people_problems(text, tree, name, channel)
+    for name, feed in written.feeds.items():
+        if feed.key_env and feed.key_file:
+            node = tree.value["feeds"].value[name].value["key_file"]
+            problems.append(text.problem("key_env and key_file are both given", "keep one of them", node))
     if written.heartbeat.url_env and written.heartbeat.url_file:
         node = tree.value["heartbeat"].value["url_file"]
         problems.append(text.problem("url_env and url_file are both given", "keep one of them", node))
     if problems:
         raise InputError(problems)
     return written
+
+
+def _people_problems(text: Text, tree: Node, name: str, channel: ChannelConfig) -> list[Problem]:
+    """People where no bot listens, and people written twice."""
+    if not channel.people and not channel.chats:
+        return []
+    written = tree.value["chat"].value[name].value
+    if name != "telegram":
+        node = written["people" if channel.people else "chats"]
+        return [text.problem(f"{name} hears nobody", "only telegram takes people and chats", node)]
+    users = [person.user for person in channel.people]
+    return [
+        text.problem(f"the person {user} is written twice", "keep one line for each", written["people"].value[index])
+        for index, user in enumerate(users)
+        if user in users[:index]
+    ]
 
 
 def _without_secret(problem: Problem) -> Problem:
@@ -370,6 +435,7 @@ def _route(written: RouteConfig, chat: Mapping[str, ChannelConfig]) -> Route:
         group_by=written.group_by,
         send_resolved=written.send_resolved,
         escalation=written.escalation,
+        holdings=written.holdings,
     )
 
 
@@ -403,8 +469,10 @@ def read_secret(env: str | None, file: str | None, environ: Mapping[str, str], b
 
 
 def input_files(config: Config) -> Iterator[Path]:
-    """Every file a user writes, in a stable order: the config, then rules, book and scenarios."""
+    """Every file a user writes, in a stable order: the config, the portfolio if any, rules, book and scenarios."""
     yield config.found.file
+    if config.paths.portfolio is not None and config.paths.portfolio.is_file():
+        yield config.paths.portfolio
     for folder in (config.paths.rules, config.paths.book, config.paths.scenarios):
         yield from sorted(path for path in folder.rglob("*.y*ml") if path.is_file())
 
@@ -427,6 +495,9 @@ def secret_places(config: Config) -> Iterator[tuple[str, str | None, str | None]
         if channel.enabled:
             yield f"chat.{name} token", channel.token_env, channel.token_file
             yield f"chat.{name} url", channel.url_env, channel.url_file
+    for name, feed in config.feeds.items():
+        if feed.enabled:
+            yield f"feeds.{name} key", feed.key_env, feed.key_file
     yield "heartbeat url", config.heartbeat.url_env, config.heartbeat.url_file
 
 

@@ -108,6 +108,8 @@ class Context:
     holdings: tuple[Holding, ...] = ()
     because: str = ""
     recorded_on: date | None = None
+    #: what moved the number since yesterday, in parts that add up
+    moved: str = ""
 
 
 # ---------------------------------------------------------------- filling it
@@ -196,10 +198,12 @@ def _reading(
 def level_of(subject: str) -> Level:
     """Which level an alert's subject is of.
 
-    >>> level_of("market"), level_of("coreweave"), level_of("coreweave/ddtl-2")
-    ('market', 'borrower', 'facility')
+    >>> level_of("market"), level_of("coreweave"), level_of("coreweave/ddtl-2"), level_of("market/kraken")
+    ('market', 'borrower', 'facility', 'source')
     """
-    return "market" if subject == MARKET else "facility" if "/" in subject else "borrower"
+    if subject.partition("/")[0] == MARKET:
+        return "source" if "/" in subject else "market"
+    return "facility" if "/" in subject else "borrower"
 
 
 def _index_of(subjects: Sequence[str], subject: str, column: Column, value: float | None) -> int | None:

@@ -16,34 +16,54 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from monitor.alive import say_alive
 from monitor.asking import OVERVIEW
+from monitor.bot.desk import Desk
+from monitor.bot.service import LOOK_S, Bot
 from monitor.config import Config, inputs_hash, routes_of
-from monitor.health import Health, not_alive, sd_notify, watchdog_s
+from monitor.health import ClockWatch, Health, not_alive, sd_notify, watchdog_s
 from monitor.heartbeat import Pulse, place
+from monitor.illustrator import Illustrator
+from monitor.logsafe import TICK
 from monitor.messages import notice
 from monitor.model import CanaryError, InputError, Line, Message
 from monitor.overview import Overview, Snapshot, overview, overview_json
 from monitor.picture import Board, picture_of
 from monitor.postman import Delivered, Postman
 from monitor.redact import redact
+from monitor.report.served import ReportPage
 from monitor.routes import Route
+from monitor.rows import tick_id
 from monitor.serving import Server
 from monitor.store_post import post_of
 from monitor.tick import Memory, TickResult, tick
+from monitor.units import format_age
+from monitor.worker import Worker
 from monitor.world import World, build_world
 
 #: an evaluation may take this long before the watchdog stops vouching for it
 TICK_LIMIT_S = 120.0
 DELIVER_EVERY_S = 5.0
+#: a clock that is corrected by less is no reason to evaluate
+CLOCK_STEP_S = 60.0
+#: how much longer a start may take after each day of the past that was lived through
+EXTEND_S = 60
+LOG = logging.getLogger("canary")
 #: how long a stop waits for the work under way; the service manager allows a little more
 DRAIN_S = 30.0
 T = TypeVar("T")
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
 
 
 def seen(world: World, result: TickResult) -> Overview:
@@ -84,8 +104,8 @@ class Screen(Protocol):
     def evaluated(self, world: World, result: TickResult, shown: Overview, next_at: datetime) -> None:
         """Show one evaluation."""
 
-    def say(self, text: str) -> None:
-        """One line about the daemon itself."""
+    def say(self, text: str, trouble: bool = False) -> None:
+        """One line about the daemon itself; ``trouble``: something that should work did not."""
 
 
 class Reloader:
@@ -123,15 +143,23 @@ class Reloader:
 
 
 class Daemon:
-    """One running Canary. ``load`` reads the config afresh; ``screen`` is told what happens."""
+    """One running Canary. ``load`` reads the config afresh, ``screen`` is told what happens, ``clock`` is the time."""
 
-    def __init__(self, load: Callable[[], Config], environ: Mapping[str, str], screen: Screen, offline: bool) -> None:
-        self.environ, self.screen = environ, screen
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        environ: Mapping[str, str],
+        screen: Screen,
+        offline: bool,
+        clock: Callable[[], datetime] = _wall,
+    ) -> None:
+        self.environ, self.screen, self.clock = environ, screen, clock
         self.inputs = Reloader(load, offline)
         self.every_s = self.inputs.config.schedule.every
         self.health = Health(self.every_s, TICK_LIMIT_S, time.monotonic())
         self.board = Board(self.health)
-        self.server, self.serves = Server(self.board), self.inputs.config.serve
+        self.report = ReportPage(self._report, lambda: self.board.picture)
+        self.server, self.serves = Server(self.board, report=self.report.answer), self.inputs.config.serve
         self.pulse, self.beats_every_s = Pulse(self.board), self.inputs.config.heartbeat.every
         #: said below the first table: where the page is, or why there is none
         self.news: list[str] = []
@@ -140,9 +168,15 @@ class Daemon:
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
         self.tasks: set[asyncio.Task[None]] = set()
-        self.supervisor: asyncio.Task[None] | None = None
+        #: run beside the timetable until the end: whoever watches the clock, and whoever vouches to systemd
+        self.watchers: list[asyncio.Task[None]] = []
+        self.ready = False
         self.stop = asyncio.Event()
         self.delivering = asyncio.Lock()
+        self.worker = Worker()
+        self.pictures = Illustrator(self.worker, self.clock, self.inputs.config.found, offline)
+        desk = Desk(lambda: self.inputs.world, lambda: self.memory, self._on_writer, self.worker, offline)
+        self.bot = Bot(desk, self.board.hearing, self._say, environ, clock, self._notify)
         self.postman, self.postman_world = self._postman(), self.inputs.world
 
     async def run(self) -> None:
@@ -161,34 +195,50 @@ class Daemon:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """The databases open on the writer; afterwards they and every channel are closed."""
-        self.memory = await self._on_writer(lambda: Memory(self.inputs.config.paths.state, datetime.now(UTC)))
+        self.memory = await self._on_writer(
+            lambda: Memory(self.inputs.config.paths.state, self.clock(), self._lived_on)
+        )
         try:
             yield
         finally:
             await self.server.stop()
+            await self.bot.stop()
+            self.pictures.close()
+            self.worker.close()
             await self.postman.close()
             await self._on_writer(self.memory.close)
             self.writer.shutdown(wait=True)
 
+    def _lived_on(self) -> None:
+        """One more evaluation was written, one of the past during a first start: that takes longer than a start may."""
+        if not self.ready:
+            sd_notify(f"EXTEND_TIMEOUT_USEC={EXTEND_S * 1_000_000}\nSTATUS=living through the past", self.environ)
+
+    def _ready(self, status: str) -> None:
+        self.ready = True
+        sd_notify(f"READY=1\nSTATUS={status}", self.environ)
+
     def _postman(self) -> Postman:
-        return Postman(self._on_writer, lambda: datetime.now(UTC))
+        return Postman(self._on_writer, self.clock, self.pictures, opened=self.bot.channel)
 
     def _on_writer(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self.writer, work)
+        # with the context of whoever asks, so that what is logged there names its evaluation
+        return asyncio.get_running_loop().run_in_executor(self.writer, copy_context().run, work)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, trouble: bool = False) -> None:
         try:
-            self.screen.say(text)
+            self.screen.say(text, trouble)
         except BrokenPipeError:  # a reader such as `head` went away: nobody watches any more
             self.stop.set()
 
     # ------------------------------------------------------------ starting and stopping
     def _start(self) -> None:
-        now = datetime.now(UTC)
+        now = self.clock()
         jobs = (
             ("evaluate", self.evaluate, self.every_s),
             ("deliver", self.deliver, DELIVER_EVERY_S),
             ("heartbeat", self.heartbeat, self.beats_every_s),
+            ("listen", self.listen, LOOK_S),
         )
         for name, work, every_s in jobs:
             self.scheduler.add_job(
@@ -197,9 +247,10 @@ class Daemon:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)  # what it would warn about is counted below
         self.scheduler.add_listener(self._scheduler_said, EVENT_JOB_MISSED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
         self.scheduler.start()
+        self.watchers.append(asyncio.create_task(self._watch_clock()))
         period_s = watchdog_s(self.environ)
         if period_s:
-            self.supervisor = asyncio.create_task(self._supervise(period_s / 2))
+            self.watchers.append(asyncio.create_task(self._supervise(period_s / 2)))
 
     def _asked_to_stop(self) -> None:
         if self.stop.is_set():  # asked twice: do not wait for a slow source
@@ -212,8 +263,8 @@ class Daemon:
     async def _drain(self) -> None:
         """No new work; what is under way may end. The scheduler cancels its own waiting, not the work: see _tracked."""
         self.scheduler.shutdown(wait=False)
-        if self.supervisor:
-            self.supervisor.cancel()
+        for watcher in self.watchers:
+            watcher.cancel()
         if self.tasks:
             _, late = await asyncio.wait(self.tasks, timeout=DRAIN_S)
             for task in late:
@@ -234,12 +285,13 @@ class Daemon:
             if event.job_id == "evaluate":  # a round of delivery that waits for a long evaluation is nothing to tell
                 self._say("an evaluation was left out: the one before it was still going on")
         else:
-            self._say(f"{event.job_id} failed: {getattr(event, 'exception', '')}")
+            self._say(f"{event.job_id} failed: {getattr(event, 'exception', '')}", trouble=True)
 
     # ------------------------------------------------------------ the work
     async def evaluate(self) -> None:
         """Take up edits, evaluate now, show the outcome; whatever goes wrong is said and the next one tries again."""
-        now = datetime.now(UTC)
+        now = self.clock()
+        TICK.set(tick_id(now))
         try:
             refusal = await self._on_writer(self.inputs.refresh)
             if refusal:
@@ -254,9 +306,11 @@ class Daemon:
         ) as error:  # one bad evaluation must not end the watch: it is said, and the next one tries again
             failure = str(error) if isinstance(error, CanaryError) else f"{type(error).__name__}: {error}"
             self.health.ended(time.monotonic(), redact(failure))
-            self._say(f"the evaluation of {now:%H:%M} UTC failed: {redact(failure)}")
+            self._say(f"the evaluation of {now:%H:%M} UTC failed: {redact(failure)}", trouble=True)
+            if not isinstance(error, CanaryError):
+                LOG.error("a fault in an evaluation", exc_info=True)
             self._tell_news()
-            sd_notify("READY=1\nSTATUS=degraded: the last evaluation failed", self.environ)
+            self._ready("degraded: the last evaluation failed")
             return
         self.health.ended(time.monotonic())
         try:
@@ -264,7 +318,7 @@ class Daemon:
         except BrokenPipeError:
             self.stop.set()
         self._tell_news()
-        sd_notify(f"READY=1\nSTATUS=evaluated {now:%Y-%m-%d %H:%M} UTC", self.environ)
+        self._ready(f"evaluated {now:%Y-%m-%d %H:%M} UTC")
         await self.deliver()
 
     def _remember(self, world: World, result: TickResult) -> Overview:
@@ -273,6 +327,8 @@ class Daemon:
         newest = self.board.picture.newest if self.board.picture else {}
         self.board.picture = picture_of(world, result, shown, newest)
         self.board.post = post_of(self.memory.stores())
+        if result.recorded is None:
+            say_alive(world, self.memory.live, self.board, result.eval_at)
         return shown
 
     def _next_at(self, now: datetime) -> datetime:
@@ -296,6 +352,14 @@ class Daemon:
         title, lines = notice(
             "warning", what, refusal.split("\n")[:20], do="Run `canary check`, then correct the file."
         )
+        await self._queue(title, lines, now)
+
+    async def _notify(self, what: str, do: str) -> None:
+        """Say something about the daemon itself to every route."""
+        title, lines = notice("warning", what, do=do)
+        await self._queue(title, lines, self.clock())
+
+    async def _queue(self, title: str, lines: tuple[Line, ...], now: datetime) -> None:
         messages = [_message(route, title, lines, now) for route in routes_of(self.inputs.config)]
         await self._on_writer(lambda: self.memory.live.queue(messages))
 
@@ -310,17 +374,31 @@ class Daemon:
                 await self.postman.close()
                 self.postman, self.postman_world = self._postman(), self.inputs.world
             if self.health.delivery_failure:  # a row left in flight by the failed round would hold back its chat
-                await self._on_writer(lambda: self._recover(datetime.now(UTC)))
-            done = await deliver_all(self.postman, self.postman_world, self.memory, datetime.now(UTC))
+                await self._on_writer(lambda: self._recover(self.clock()))
+            done = await deliver_all(self.postman, self.postman_world, self.memory, self.clock())
+            for one in (one for one in done if one != Delivered()):
+                LOG.log(logging.WARNING if one.problems else logging.INFO, "delivered", extra={"facts": asdict(one)})
             if self.board.post.waiting or any(one != Delivered() for one in done):
                 self.board.post = await self._on_writer(lambda: post_of(self.memory.stores()))
         except Exception as error:  # one bad round must not end the watch; said once until it changes
             failure = str(error) if isinstance(error, CanaryError) else f"{type(error).__name__}: {error}"
             if failure != self.health.delivery_failure:
-                self._say(f"delivery failed: {redact(failure)}")
+                self._say(f"delivery failed: {redact(failure)}", trouble=True)
+                if not isinstance(error, CanaryError):
+                    LOG.error("a fault in a round of delivery", exc_info=True)
             self.health.delivery_failure = failure
         else:
             self.health.delivery_failure = ""
+
+    async def listen(self) -> None:
+        """See that the bot hears what people write, where there is one."""
+        try:
+            await self.bot.look_after()
+        except Exception as error:  # alerts do not depend on it; the next look tries again
+            failure = redact(f"{type(error).__name__}: {error}")
+            if failure != self.board.hearing.trouble:
+                self._say(f"the bot does not listen: {failure}")
+            self.board.hearing.trouble = failure
 
     def _recover(self, now: datetime) -> None:
         for store in self.memory.stores():
@@ -332,17 +410,44 @@ class Daemon:
         self.serves = self.inputs.config.serve
         self.news.append(await self.server.follow(self.serves))
 
+    def _report(self) -> str:
+        """The page of the last evaluation. In a thread of its own, which loads what it needs when first asked."""
+        from monitor.report.make import page
+
+        return page(self.inputs.world, None, self.clock())
+
     def _tell_news(self) -> None:
         while self.news:
             self._say(self.news.pop(0))
 
     async def heartbeat(self) -> None:
         """One sign of life to the watcher elsewhere, where there is one and all is well."""
-        config, now = self.inputs.config, datetime.now(UTC)
+        config, now = self.inputs.config, self.clock()
         if not self.inputs.offline and self.health.tick_ended_s is not None:
             said = await self.pulse.beat(await self._on_writer(lambda: place(config, self.environ)), now)
             if said:
                 self._say(said)
+
+    async def _watch_clock(self) -> None:
+        """The timetable is in time of day: with a clock set back it would stand still until the old time returns."""
+        watch = ClockWatch(self.clock(), time.monotonic())
+        while True:
+            await asyncio.sleep(DELIVER_EVERY_S)
+            moved_s = watch.moved_s(self.clock(), time.monotonic())
+            if abs(moved_s) > CLOCK_STEP_S:
+                await self._clock_moved(moved_s)
+
+    async def _clock_moved(self, moved_s: float) -> None:
+        """Say so; after a step back everything that waits for a time of day is due now. Forward, it is due anyway."""
+        way = "back" if moved_s < 0 else "forward (or the machine slept)"
+        self._say(f"the clock went {way} by {format_age(abs(moved_s))}; the next evaluation follows now", trouble=True)
+        if moved_s < 0:
+            for job in self.scheduler.get_jobs():
+                job.modify(next_run_time=self.clock())
+            try:
+                await self._on_writer(lambda: [store.retry_now() for store in self.memory.stores()])
+            except CanaryError as error:  # the next round of delivery says what is wrong with the database
+                LOG.warning("%s", error)
 
     async def _supervise(self, every_s: float) -> None:
         """Vouch for the daemon while there is reason to: this loop turns, the writer answers, evaluations end."""

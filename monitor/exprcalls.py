@@ -17,7 +17,7 @@ from monitor.units import parse_duration_s
 from monitor.values import Cond, Num, Unit, Why, Worst, members_why, never, reasons, spread, unit_of, worse_end
 
 LONGEST_S = 3660 * 86400.0
-_DEPTH: dict[Level, int] = {"market": 0, "borrower": 1, "facility": 2}
+_DEPTH: dict[Level, int] = {"market": 0, "source": 1, "borrower": 1, "facility": 2}
 V = TypeVar("V", Num, Cond)
 
 

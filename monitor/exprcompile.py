@@ -154,10 +154,12 @@ class Compiler:
 
     def reaches(self, node: ast.expr, source: Level, level: Level) -> bool:
         """Whether numbers of one level have one value per subject of another; a market has one for all."""
-        if level == "market" and source != "market":
+        # sources and borrowers have nothing to do with each other
+        apart = level == "market" or "source" in (source, level)
+        if apart and source not in ("market", level):
             shown = self.source(node)
             fix = f"write worst({shown}) or count({shown} > ...), or give the rule `each: {source}`"
-            self.flaw(node, f"{shown} has one value per {source}, a market rule needs one for all", fix)
+            self.flaw(node, f"{shown} has one value per {source}, a {level} rule needs one for all", fix)
             return False
         return True
 

@@ -1,9 +1,9 @@
 """What a message says, in the order a desk reads it. Pure: plain data in, a title and lines out; time is an argument.
 
-The order: severity, obligor entity, instrument, size, recourse; each value against its line, what it was and when, true
-since; what breaks next; what restores the line; whether it holds at both ends of the assumptions; how old the balance
-sheet and the prices are; own exposure; two actions. Every figure carries its unit; what is not known is ``?`` with the
-reason. The markup and the limits of a channel are in :mod:`monitor.markup`.
+The order: severity, obligor entity, instrument, size, recourse; own exposure, where there is any; each value against
+its line, what it was and when, true since; what breaks next; what restores the line; whether it holds at both ends of
+the assumptions; how old the balance sheet and the prices are; two actions. Every figure carries its unit; what is not
+known is ``?`` with the reason. The markup and the limits of a channel are in :mod:`monitor.markup`.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def compose(
     ordered = _by_gravity(contexts)
     mark = f"{severity.upper()} (reminder)" if kind == "reminder" else severity.upper()
     title = f"{mark} {_subject_title(ordered)}"
-    lines: list[Line] = []
+    lines = _own(ordered)
     for context in ordered[:MAX_FULL]:
         lines += _story(context, now, with_obligor=len(ordered) > 1)
     lines += _not_told(ordered)
-    lines += _sheets(ordered, now) + _prices(ordered, now) + _own(ordered)
+    lines += _sheets(ordered, now) + _prices(ordered, now)
     for context in ordered[:MAX_FULL]:
         lines += _actions(context, named=len(ordered) > 1)
     return _recorded(title, ordered), tuple(lines)
@@ -89,10 +89,13 @@ def digest(
     more: Sequence[Line] = (),
     recorded_on: date | None = None,
 ) -> tuple[str, tuple[Line, ...]]:
-    """The daily message: one line per event, oldest first, then ``more`` (blind, silenced, unsent) and ``alive``."""
-    ordered = sorted(contexts, key=lambda context: context.event.at)
+    """The daily message: one line per event, oldest first, then ``more`` (blind, silenced, unsent) and ``alive``.
+
+    What is held comes first: the positions, then their events, then those of all others.
+    """
+    ordered = sorted(contexts, key=lambda context: (not context.holdings, context.event.at))
     title = f"DIGEST {_day(now)}: {_counts(ordered) or 'nothing changed'}"
-    lines = [_one_line(context) for context in ordered[:MAX_LISTED]] + _left_out(ordered)
+    lines = _own(ordered) + [_one_line(context) for context in ordered[:MAX_LISTED]] + _left_out(ordered)
     lines += [Line(line.label, redact(line.text)) for line in more]
     if alive:
         lines.append(Line("alive", redact(alive)))
@@ -153,11 +156,13 @@ _VERBS = {
 
 
 def _by_gravity(contexts: Sequence[Context]) -> list[Context]:
-    """Critical first, what fires before what is over, then by name, so that equal input gives equal text."""
+    """Critical first, what fires before what is over, what is held before others, then by name: equal input gives
+    equal text."""
 
-    def rank(context: Context) -> tuple[int, bool, str, str]:
+    def rank(context: Context) -> tuple[int, bool, bool, str, str]:
         event = context.event
-        return _GRAVITY.index(event.severity), event.kind == "resolved", event.rule, event.subject
+        over = event.kind == "resolved"
+        return _GRAVITY.index(event.severity), over, not context.holdings, event.rule, event.subject
 
     return sorted(contexts, key=rank)
 
@@ -181,6 +186,8 @@ def _obligor(context: Context) -> str:
     An alert about a whole borrower has no single instrument: its size is all its debt, and recourse does not apply.
     """
     level = level_of(context.event.subject)
+    if level == "source":
+        return f"source: {context.event.subject.partition('/')[2]}"
     if level == "market":
         return f"market: {context.event.rule}"
     who, name = clean(context.entity or context.borrower, 80), clean(context.borrower, 60)
@@ -213,9 +220,11 @@ def _story(context: Context, now: datetime, with_obligor: bool) -> list[Line]:
     lines.append(Line("since", _since(context, now)))
     if context.because or event.because:
         lines.append(Line("because", context.because or event.because))
+    if context.moved:
+        lines.append(Line("moved", context.moved))
     if not _stands(context):
         return lines
-    if level_of(event.subject) != "market":  # a market owes nothing
+    if level_of(event.subject) not in ("market", "source"):  # these owe nothing
         lines.append(Line("next", _deadline(context.next, now)))
         lines += _restores(context.restores)
     lines.append(Line("range", f"holds at both ends of the assumptions: {_both_ends(context)}"))
@@ -329,7 +338,7 @@ def _sheets(contexts: Sequence[Context], now: datetime) -> list[Line]:
     """One line per balance sheet; unknown is said, except for market alerts, which stand on none."""
     texts = []
     for context in contexts:
-        if level_of(context.event.subject) != "market":
+        if level_of(context.event.subject) not in ("market", "source"):
             named = f"{context.borrower}: " if len({c.borrower for c in contexts}) > 1 else ""
             texts.append(named + _sheet(context.sheet, now))
     return [Line("" if i else "sheet", text) for i, text in enumerate(dict.fromkeys(texts))]
@@ -364,8 +373,10 @@ def _price(quote: Quote, now: datetime) -> str:
 
 
 def _own(contexts: Sequence[Context]) -> list[Line]:
-    holdings = dict.fromkeys(holding for context in contexts for holding in context.holdings)
-    return [Line("" if i else "own", _holding(holding)) for i, holding in enumerate(holdings)]
+    held = dict.fromkeys((context.borrower, holding) for context in contexts for holding in context.holdings)
+    several = len({context.borrower for context in contexts}) > 1
+    texts = [f"{who}: {_holding(holding)}" if several else _holding(holding) for who, holding in held]
+    return [Line("" if i else "own", text) for i, text in enumerate(texts)]
 
 
 def _holding(holding: Holding) -> str:

@@ -24,7 +24,8 @@ TruthArray = NDArray[np.int8]
 TRUE, FALSE, UNKNOWN = 1, 0, -1
 
 Quality = Literal["filing", "press", "derived", "assumed"]
-Level = Literal["market", "borrower", "facility"]
+#: a source is a part of the market: its subject is written ``market/kraken``
+Level = Literal["market", "borrower", "facility", "source"]
 Severity = Literal["info", "warning", "critical"]
 #: the one subject of the market level
 MARKET = "market"

@@ -23,7 +23,12 @@ from monitor.units import parse_duration_s
 from monitor.values import worse_end
 
 PREFIX = "canary_"
-_LABELS: dict[Level, tuple[str, ...]] = {"market": (), "borrower": ("borrower",), "facility": ("borrower", "facility")}
+_LABELS: dict[Level, tuple[str, ...]] = {
+    "market": (),
+    "borrower": ("borrower",),
+    "facility": ("borrower", "facility"),
+    "source": ("source",),
+}
 _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 _MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _SIGNS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}

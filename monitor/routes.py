@@ -34,10 +34,19 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True)
+class Mute:
+    """A borrower the person behind a route does not want to hear of until a moment."""
+
+    borrower: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One destination and what goes there. Empty ``rules`` or ``borrowers`` means all of them.
 
     ``digest_at`` is local to ``tz``. An ``escalation`` route hears only of critical alerts nobody acknowledged in time.
+    ``holdings``: only borrowers of whom something is held, as the portfolio says; ``muted``: not these for a while.
     """
 
     name: str
@@ -52,6 +61,8 @@ class Route:
     group_by: Literal["borrower", "rule", "none"] = "borrower"
     send_resolved: bool = True
     escalation: bool = False
+    holdings: bool = False
+    muted: tuple[Mute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +207,19 @@ def takes(route: Route, rule: Rule | None, rule_id: str, subject: str, severity:
         and (not route.rules or rule_id in route.rules)
         and (not route.borrowers or borrower_of(subject) in route.borrowers)
     )
+
+
+def muted(route: Route, subject: str, severity: Severity, now: datetime) -> Mute | None:
+    """The mute of a route that holds for this subject, if any. What is critical is heard all the same.
+
+    >>> route = Route("desk", "console", muted=(Mute("acme", datetime(2026, 7, 2, tzinfo=UTC)),))
+    >>> at = datetime(2026, 7, 1, tzinfo=UTC)
+    >>> muted(route, "acme/spv", "critical", at), muted(route, "acme/spv", "warning", at).borrower
+    (None, 'acme')
+    """
+    if severity == "critical":
+        return None
+    return next((one for one in route.muted if one.borrower == borrower_of(subject) and now < one.until), None)
 
 
 def matches_overlay(overlay: Overlay, state: AlertState) -> bool:

@@ -31,6 +31,7 @@ from monitor.routes import (
     backoff_s,
     borrower_of,
     in_quiet,
+    muted,
     next_digest,
     silenced,
     takes,
@@ -75,14 +76,16 @@ def route(
     waiting: Sequence[Waiting] = (),
     overlays: Sequence[Overlay] = (),
     recorded: bool = False,
+    last_at: datetime | None = None,
 ) -> Plan:
     """Decide for every event and every route: say it now, keep it, or not, each with its reason.
 
     ``told`` and ``waiting`` are what earlier evaluations left; the plan holds what replaces ``waiting`` and the entries
     of ``told`` that changed. ``recorded``: the numbers are recorded, not live, so only the console speaks, at once and
-    once per alert, and nothing is repeated.
+    once per alert, and nothing is repeated. ``last_at``: the evaluation before; while something is silenced,
+    acknowledged or muted, a digest goes out at its hour even when nothing else is in it.
     """
-    desk = _Desk(states, rules, now, overlays, recorded)
+    desk = _Desk(states, rules, now, overlays, recorded, last_at)
     for one in routes:
         mine = {entry.short_id: entry for entry in told if entry.route == one.name}
         _Ear(desk, one, mine).hear([w for w in waiting if w.route == one.name], events)
@@ -106,9 +109,15 @@ class _Desk:
     """What all routes share while one evaluation is decided."""
 
     def __init__(
-        self, states: States, rules: Sequence[Rule], now: datetime, overlays: Sequence[Overlay], recorded: bool
+        self,
+        states: States,
+        rules: Sequence[Rule],
+        now: datetime,
+        overlays: Sequence[Overlay],
+        recorded: bool,
+        last_at: datetime | None = None,
     ):
-        self.states, self.now, self.overlays, self.recorded = states, now, overlays, recorded
+        self.states, self.now, self.overlays, self.recorded, self.last_at = states, now, overlays, recorded, last_at
         self.rules = {rule.id: rule for rule in rules}
         self.decisions: list[Decision] = []
         self.groups: list[Group] = []
@@ -252,7 +261,7 @@ class _Ear:
         else:
             # whatever becomes of this event, the alert is over: when it returns it is news again
             self._remember(event.short_id, False, "resolved")
-            if silence := self.desk.silence(event.rule, event.subject):
+            if silence := self._silence(event):
                 self._no(event, silence)
             elif not self.route.send_resolved:
                 self._no(event, "this route does not want to hear of recoveries")
@@ -275,7 +284,7 @@ class _Ear:
         by = self.desk.inhibitor(event.rule, event.subject) if event.kind == "fired" else None
         if by is not None:
             return f"inhibited by {by}"
-        silence = self.desk.silence(event.rule, event.subject) if event.kind == "fired" else None
+        silence = self._silence(event) if event.kind == "fired" else None
         if silence is not None:
             return silence
         if event.severity == "critical" or self.desk.recorded:
@@ -285,6 +294,12 @@ class _Ear:
         if self.quiet and self.route.quiet is not None:
             return f"quiet hours until {self.route.quiet.end:%H:%M} {self.route.quiet.tz}"
         return None
+
+    def _silence(self, event: Event) -> str | None:
+        """Why nothing is said of this alert: silenced for all, or muted by the person of this route."""
+        mute = muted(self.route, event.subject, event.severity, self.now)
+        by_all = self.desk.silence(event.rule, event.subject)
+        return by_all or (f"muted by this person until {_moment(mute.until)}" if mute else None)
 
     def _for_digest(self, event: Event, since: datetime) -> bool:
         if event.severity == "info":
@@ -315,6 +330,8 @@ class _Ear:
         known = self._known_by_borrower()
         if self.digest:
             self._group("digest", self.route.name, self.digest, "waited for the digest", ())
+        elif self._owes_list():
+            self.desk.group(self.route, "digest", self.route.name, (), (), "what is suppressed is listed daily")
         groups: dict[tuple[MessageKind, str], list[Event]] = {}
         for event in self.say:
             groups.setdefault((_message_kind(event), self._key(event)), []).append(event)
@@ -335,6 +352,13 @@ class _Ear:
                 self._remember(event.short_id, True, kind)
             elif event.kind in _ENDS:
                 self._remember(event.short_id, False, kind)
+
+    def _owes_list(self) -> bool:
+        """Whether the hour of the digest has come since the last evaluation while something is suppressed."""
+        if self.desk.last_at is None or self.desk.recorded or self.route.escalation:
+            return False
+        suppressed = bool(self.desk.overlays) or any(self.now < mute.until for mute in self.route.muted)
+        return suppressed and next_digest(self.route, self.desk.last_at) <= self.now
 
     def _key(self, event: Event) -> str:
         if event.kind in _FAILS:
@@ -373,7 +397,12 @@ class _Ear:
 
     def _hushed(self, state: AlertState) -> bool:
         overlays = self.desk.overlays
-        return silenced(state, overlays, self.now) is not None or acked(state, overlays, self.now) is not None
+        severity = self.desk.severity(state)
+        return (
+            silenced(state, overlays, self.now) is not None
+            or acked(state, overlays, self.now) is not None
+            or muted(self.route, state.subject, severity, self.now) is not None
+        )
 
     def _is_due(self, state: AlertState) -> bool:
         severity = self.desk.severity(state)

@@ -178,7 +178,7 @@ def _faulty(text: Text, node: Node) -> list[_Draft]:
     alert, expr, clear, each = (said.get(key) for key in ("alert", "expr", "clear", "each"))
     if not isinstance(alert, str) or not isinstance(expr, str) or not isinstance(clear, (str, type(None))):
         return []
-    level: Level = each if each in ("market", "borrower", "facility") else "borrower"
+    level: Level = each if each in ("market", "borrower", "facility", "source") else "borrower"
     rule = Rule(alert, expr, "info", level, clear, summary="?", file=text.file, line=node.line + 1)
     return [_Draft(text, node, rule, whole=False)]
 

@@ -9,6 +9,7 @@ from monitor.units import format_age
 
 _WHOSE: dict[Level, str] = {
     "market": "once, for the market",
+    "source": "for each source of data",
     "borrower": "for each borrower; of several facilities the worst counts",
     "facility": "for each facility",
 }

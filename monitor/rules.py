@@ -170,6 +170,7 @@ _SUBJECT_NAMES: dict[Level, tuple[str, ...]] = {
     "market": ("subject",),
     "borrower": ("subject", "borrower", "facility"),
     "facility": ("subject", "borrower", "facility"),
+    "source": ("subject", "source"),
 }
 _BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
 
@@ -250,7 +251,7 @@ def _filled(compiled: CompiledRule, scope: Scope, name: str, spec: str, i: int) 
         if name == "facility" and level == "borrower":
             subject = next((f.facility for f in figures(compiled, scope.numbers, i) if f.facility), "?")
         borrower, _, facility = subject.partition("/")
-        return {"subject": subject, "borrower": borrower, "facility": facility or subject}[name]
+        return {"subject": subject, "borrower": borrower, "facility": facility or subject, "source": facility}[name]
     if name not in scope.names or (level == "market" and scope.names[name].level != "market"):
         return "?"
     value = float(scope.seen(name, level)[i])

@@ -49,6 +49,7 @@ _DEFAULT: dict[Level, tuple[str, ...]] = {
     "market": ("market",),
     "borrower": ("borrower",),
     "facility": ("borrower/facility",),
+    "source": ("market/source",),
 }
 Value = str | float | bool | None
 
@@ -235,10 +236,14 @@ class _Reader:
         table = compiled.expression.table
         borrowers: dict[str, None] = {}
         facilities: dict[str, None] = {}
+        sources: dict[str, None] = {}
         for key, value in node.value.items():
             level = table[key].level if key in table else "market"
             if isinstance(value.value, dict) and level != "market":
                 for subject in value.value:
+                    if level == "source":
+                        sources[subject] = None
+                        continue
                     if level == "facility" and "/" not in subject:
                         self.wrong(value.keys[subject], f"{key} has one value per facility", "write borrower/facility")
                     borrowers[subject.partition("/")[0]] = None
@@ -246,7 +251,12 @@ class _Reader:
                         facilities[subject] = None
         owners = tuple(borrowers) or _DEFAULT["borrower"]
         pools = tuple(facilities) or tuple(f"{owner}/facility" for owner in owners)
-        return {"market": _DEFAULT["market"], "borrower": owners, "facility": pools}
+        return {
+            "market": _DEFAULT["market"],
+            "borrower": owners,
+            "facility": pools,
+            "source": tuple(sources) or _DEFAULT["source"],
+        }
 
     def known_subjects(self, node: Node, subjects: Collection[str]) -> None:
         for value in node.value.values():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,8 +17,9 @@ from typing import TextIO, TypeVar
 from monitor.asking import DATABASES, LOCK_FILE
 from monitor.commands import Reply
 from monitor.config import Config
-from monitor.daemon import Daemon, deliver_all, remember, seen
-from monitor.model import CanaryError, end_of_day
+from monitor.daemon import Daemon, Screen, deliver_all, remember, seen
+from monitor.logsafe import log_settings, start_log
+from monitor.moments import moment
 from monitor.overview import Overview, overview_json, overview_table
 from monitor.postman import Postman
 from monitor.shell import OK, Shell
@@ -29,28 +30,7 @@ from monitor.units import format_age
 from monitor.world import World, build_world
 
 T = TypeVar("T")
-
-
-def moment(text: str, now: datetime) -> datetime:
-    """The moment meant by a day (its end, UTC) or a time (UTC unless it names a zone); never in the future.
-
-    >>> today = datetime(2026, 11, 1, tzinfo=UTC)
-    >>> moment("2026-08-12", today).isoformat(), moment("2026-08-12T09:30Z", today).isoformat()
-    ('2026-08-13T00:00:00+00:00', '2026-08-12T09:30:00+00:00')
-    """
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            at = end_of_day(date.fromisoformat(text))
-        else:
-            at = datetime.fromisoformat(text)
-            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise CanaryError(f"{text[:40]!r} is no day or time; write 2026-08-12 or 2026-08-12T09:30Z") from None
-    if at.year < 2009:
-        raise CanaryError(f"{text[:40]} is before any price; the first bitcoin dates from 2009")
-    if at > now:
-        raise CanaryError(f"{text} has not ended yet; the newest moment is {now:%Y-%m-%dT%H:%MZ}")
-    return at
+LOG = logging.getLogger("canary")
 
 
 # ---------------------------------------------------------------- one evaluation
@@ -102,8 +82,13 @@ async def _once(
 def run_daemon(shell: Shell) -> int:
     """Run until told to stop; 0 then. Raises StoreError when another process already runs on the same state."""
     # standard output belongs to the screen; with --json the console channel's messages go to standard error
-    screen = JsonScreen(sys.stdout) if shell.as_json else TableScreen(shell)
-    lock = Lock(shell.config().paths.state / LOCK_FILE)
+    config = shell.config()
+    log = log_settings(config.logging, os.environ)
+    start_log(log)
+    screen: Screen = JsonScreen(sys.stdout) if shell.as_json else TableScreen(shell)
+    if log.level in ("info", "debug") and not shell.as_json:
+        screen = LogScreen()
+    lock = Lock(config.paths.state / LOCK_FILE)
     with lock, redirect_stdout(sys.stderr) if shell.as_json else nullcontext():
         asyncio.run(Daemon(shell.config, os.environ, screen, shell.offline).run())
     return OK
@@ -129,9 +114,29 @@ class TableScreen:
             self.say(f"{result.eval_at:%H:%M} UTC {mark}{price}, {shown.firing} firing; next {next_at:%H:%M} UTC")
         self.first, self.recorded = False, shown.recorded
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, trouble: bool = False) -> None:
         """One line about the daemon itself."""
         print(text, flush=True)
+
+
+class LogScreen:
+    """The daemon for a journal: what happens is the log itself, one line an event."""
+
+    def evaluated(self, world: World, result: TickResult, shown: Overview, next_at: datetime) -> None:
+        """One line for the evaluation, then one for each source in trouble and each alert that changed."""
+        facts: dict[str, object] = {"btc_usd": shown.btc_usd, "firing": shown.firing, "messages": len(result.messages)}
+        facts |= {"recorded": str(shown.recorded)} if shown.recorded else {}
+        facts |= {"took_s": round(result.duration_s, 3), "next": next_at.isoformat(timespec="seconds")}
+        LOG.info("evaluated", extra={"facts": facts})
+        for problem in result.problems:
+            LOG.warning("source: %s", problem)
+        for event in result.events:
+            named = {"rule": event.rule, "subject": event.subject, "severity": event.severity, "id": event.short_id}
+            LOG.info("alert %s", event.kind, extra={"facts": named})
+
+    def say(self, text: str, trouble: bool = False) -> None:
+        """One line about the daemon itself."""
+        LOG.log(logging.ERROR if trouble else logging.INFO, "%s", text)
 
 
 class JsonScreen:
@@ -148,7 +153,7 @@ class JsonScreen:
             flush=True,
         )
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, trouble: bool = False) -> None:
         """One line about the daemon itself."""
         print(json.dumps({"says": text}), file=self.out, flush=True)
 

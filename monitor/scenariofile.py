@@ -12,7 +12,7 @@ from pydantic import Field
 
 from monitor.model import InputError, Problem
 from monitor.stress.lots import GPU_MODELS
-from monitor.stress.scenario import FACTORS, Move, Scenario, Verb
+from monitor.stress.scenario import FACTORS, PATH_AXES, Move, Scenario, Verb
 from monitor.yamltext import (
     Duration,
     Node,
@@ -108,7 +108,7 @@ def read_scenario(text: Text, models: Collection[str] = ()) -> Scenario:
 
 
 def _pairs(written: ScenarioText, tree: Node, text: Text) -> Iterator[Problem]:
-    """Correlations are written ``btc/rent: 35%``, both factors known and different."""
+    """Correlations are written ``btc/rent: 35%``: two different factors that simulated paths have an axis for."""
     for pair in written.correlation:
         parts = pair.split("/")
         node = find(tree, ("correlation",)).keys.get(pair)
@@ -116,8 +116,9 @@ def _pairs(written: ScenarioText, tree: Node, text: Text) -> Iterator[Problem]:
             yield text.problem(f"{pair!r} is not a pair of factors", "write for example btc/rent: 35%", node)
             continue
         for part in parts:
-            if part not in FACTORS:
-                yield text.problem(f"unknown factor {part!r}", suggest(part, list(FACTORS)), node)
+            if part not in PATH_AXES:
+                what = "has no axis on simulated paths" if part in FACTORS else "is no factor"
+                yield text.problem(f"{part!r} {what}", f"use two of {', '.join(PATH_AXES)}", node)
 
 
 def _move_problems(move: MoveText, node: Node, text: Text, models: list[str]) -> Iterator[Problem]:

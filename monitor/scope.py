@@ -204,5 +204,6 @@ def single(names: Mapping[str, Named], values: Mapping[str, float | None]) -> Nu
         "market": (MARKET,),
         "borrower": ("borrower",),
         "facility": ("borrower/facility",),
+        "source": ("market/source",),
     }
     return Numbers(datetime(2000, 1, 1, tzinfo=UTC), subjects, columns, facility_borrower=np.zeros(1, np.int64))

@@ -129,7 +129,7 @@ def outcome_of(borrower: Borrower, start: date, end: date, debt_usd: float) -> O
     deferred = [row for row in dated if row[1] == DEFERRAL]
     until = next((row[0] for row in (*hard, *deferred)), date.max)
     signs = tuple(row for row in dated if row[1] in (*SOFT, DEFERRAL) and row[0] < until)
-    if borrower.status == "insufficient_data":
+    if borrower.status == "insufficient_data" or borrower.missing:
         day, kind = hard[0] if hard else (None, "")
         return Outcome(borrower.id, "insufficient data", day, kind, signs)
     if hard:

@@ -1,6 +1,6 @@
-"""A page for programs of this machine: /healthz, /readyz and /metrics. It reads the board and can change nothing.
+"""Pages for this machine: /healthz, /readyz and /metrics for programs, / for people. They can change nothing.
 
-Small on purpose: GET and HEAD of three exact paths, one answer per connection, a head of 8 kB within 5 seconds. It
+Small on purpose: GET and HEAD of four exact paths, one answer per connection, a head of 8 kB within 5 seconds. It
 listens on the loopback only and wants a Host header that says so, because a web page in a browser of this machine can
 send requests here under another name.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from monitor.config import Serve
 from monitor.health import not_alive
@@ -35,7 +36,19 @@ _REASONS = {
     503: "Service Unavailable",
 }
 TEXT = "text/plain; charset=utf-8"
-Answer = tuple[int, str, bytes]
+
+
+class Answer(NamedTuple):
+    """One answer; ``headers`` are whole lines beside those every answer has."""
+
+    status: int
+    kind: str
+    body: bytes
+    headers: tuple[str, ...] = ()
+
+
+#: ``/``: answers at once or after a moment, without holding up the loop
+Slow = Callable[[], Awaitable[Answer]]
 
 
 def _wall() -> datetime:
@@ -43,12 +56,17 @@ def _wall() -> datetime:
 
 
 class Server:
-    """The page. ``monotonic`` and ``wall`` give the present time; :meth:`start` says where it listens."""
+    """The pages. ``monotonic`` and ``wall`` give the present time, ``report`` answers for ``/`` where there is one;
+    :meth:`start` says where it listens."""
 
     def __init__(
-        self, board: Board, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], datetime] = _wall
+        self,
+        board: Board,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = _wall,
+        report: Slow | None = None,
     ):
-        self.board, self.monotonic, self.wall = board, monotonic, wall
+        self.board, self.monotonic, self.wall, self.report = board, monotonic, wall, report
         self.pages: dict[str, Callable[[], Answer]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -76,7 +94,7 @@ class Server:
         except OSError as error:
             why = error.strerror or str(error)
             return f"no page with health and metrics: {wanted.listen} cannot be used ({why}); change serve.listen"
-        return f"health, metrics  {at}/metrics, /healthz and /readyz (this machine only)"
+        return f"page             {at}/ (this machine only; beside it /metrics, /healthz and /readyz)"
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -103,30 +121,31 @@ class Server:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
         except TimeoutError:
-            return _written((408, TEXT, b"the request did not end in time\n"))
+            return _written(Answer(408, TEXT, b"the request did not end in time\n"))
         except asyncio.LimitOverrunError:
-            return _written((431, TEXT, b"the request is too long\n"))
+            return _written(Answer(431, TEXT, b"the request is too long\n"))
         except asyncio.IncompleteReadError:
             return b""
         line, *headers = head.decode("latin-1").split("\r\n")
-        return _written(self._page(line, headers), body_too=not line.startswith("HEAD "))
+        return _written(await self._page(line, headers), body_too=not line.startswith("HEAD "))
 
-    def _page(self, line: str, headers: list[str]) -> Answer:
+    async def _page(self, line: str, headers: list[str]) -> Answer:
         asked = _REQUEST.fullmatch(line)
         hosts = [text.partition(":")[2].strip() for text in headers if text.lower().startswith("host:")]
         if asked is None or len(hosts) != 1:
-            return 400, TEXT, b"this is no request for here\n"
+            return Answer(400, TEXT, b"this is no request for here\n")
         if not _HOST.fullmatch(hosts[0]):
-            return 421, TEXT, b"this page is for this machine only\n"
+            return Answer(421, TEXT, b"this page is for this machine only\n")
         if asked[1] not in ("GET", "HEAD"):
-            return 405, TEXT, b"this page can only be read\n"
-        page = self.pages.get(asked[2].partition("?")[0])
-        if page is None:
-            return 404, TEXT, b"nothing here\n"
+            return Answer(405, TEXT, b"this page can only be read\n", ("Allow: GET, HEAD",))
+        path = asked[2].partition("?")[0]
         try:
-            return page()
+            if path == "/" and self.report is not None:
+                return await self.report()
+            page = self.pages.get(path)
+            return page() if page is not None else Answer(404, TEXT, b"nothing here\n")
         except Exception as error:  # a fault here must not end the watch; the reader sees that it is one
-            return 500, TEXT, f"a fault in Canary: {type(error).__name__}\n".encode()
+            return Answer(500, TEXT, f"a fault in Canary: {type(error).__name__}\n".encode())
 
     # ------------------------------------------------------------ the pages
     def _healthz(self) -> Answer:
@@ -141,15 +160,15 @@ class Server:
         # imported when first asked: a daemon nobody scrapes does not carry it
         from monitor.exposition import CONTENT_TYPE, exposition
 
-        return 200, CONTENT_TYPE, exposition(self.board, self.monotonic(), self.wall())
+        return Answer(200, CONTENT_TYPE, exposition(self.board, self.monotonic(), self.wall()))
 
 
 def _verdict(reasons: list[str]) -> Answer:
-    return (503 if reasons else 200), TEXT, ("\n".join(reasons or ["ok"]) + "\n").encode()
+    return Answer(503 if reasons else 200, TEXT, ("\n".join(reasons or ["ok"]) + "\n").encode())
 
 
 def _written(answer: Answer, body_too: bool = True) -> bytes:
-    status, kind, body = answer
+    status, kind, body, headers = answer
     head = [
         f"HTTP/1.1 {status} {_REASONS[status]}",
         f"Content-Type: {kind}",
@@ -158,6 +177,6 @@ def _written(answer: Answer, body_too: bool = True) -> bytes:
         "X-Content-Type-Options: nosniff",
         "Cross-Origin-Resource-Policy: same-origin",
         "Connection: close",
-        *(["Allow: GET, HEAD"] if status == 405 else []),
+        *headers,
     ]
     return "\r\n".join([*head, "", ""]).encode() + (body if body_too else b"")

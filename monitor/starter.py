@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +51,19 @@ def starter_files(root: Path) -> Iterator[Path]:
             hidden = any(part.startswith((".", "__pycache__")) for part in relative.parts)
             if path.is_file() and not path.is_symlink() and not hidden and path.stat().st_size <= MAX_FILE_BYTES:
                 yield relative
+
+
+def next_steps(folder: Path) -> list[str]:
+    """What somebody who has just laid out a folder does next, a line each.
+
+    >>> next_steps(Path("my canary"))[0]
+    "1. cd 'my canary' && canary check: is all in order? a mistake is shown at its line and column"
+    """
+    return [
+        f"1. cd {shlex.quote(str(folder))} && canary check: is all in order? a mistake is shown at its line and column",
+        "2. canary run: watch; the table, then messages on this screen until a chat is named; Ctrl-C ends it",
+        "3. edit rules/*.yaml and book/*.yaml: taken up at the next evaluation; canary demo shows the bot beforehand",
+    ]
 
 
 def lay_out(target: Path, root: Path | None = None) -> Laid:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor import __version__, chat
 from monitor import feeds as sources
 from monitor.book import load_book
-from monitor.config import Config, routes_of
+from monitor.config import Config, FeedConfig, read_secret, routes_of
 from monitor.feeds import file
 from monitor.metrics import METRICS
 from monitor.model import Book, CanaryError, InputError, Observation, Problem, Rule
+from monitor.portfolio import Portfolio, deaf, load_portfolio, routed
 from monitor.rulefile import load_rules
 from monitor.rules import CompiledRule, compile_rules
 from monitor.scenariofile import load_scenarios
@@ -44,6 +45,7 @@ class World:
     recorded: tuple[Observation, ...]
     rules_hash: str
     offline: bool = False
+    portfolio: Portfolio = field(default_factory=Portfolio)
 
     @property
     def inputs(self) -> tuple[str, str, str, str]:
@@ -71,12 +73,20 @@ def build_world(config: Config, *, offline: bool = False) -> World:
         compiled = compile_rules(rules, METRICS, names)
     except InputError as error:
         collect(problems, error)
-    found = sources.discover(feed_settings(config, offline))
+    found = sources.discover(feed_settings(config, offline, book))
     try:
         recorded = tuple(recorded_observations(config.paths.prices))
     except InputError as error:
         collect(problems, error)
+    portfolio = Portfolio()
+    try:
+        portfolio = load_portfolio(config.paths.portfolio, {b.id for b in book.borrowers})
+    except InputError as error:
+        collect(problems, error)
     problems.extend(_names_unknown(config, {b.id for b in book.borrowers}, {r.id for r in rules}, found))
+    routes = routed(routes_of(config), portfolio)
+    if not problems:  # what is held may stand in the file that could not be read
+        problems.extend(_deaf_routes(config, routes))
     if problems:
         raise InputError(problems)
     return World(
@@ -87,11 +97,20 @@ def build_world(config: Config, *, offline: bool = False) -> World:
         scenarios=tuple(loaded),
         feeds=tuple(feed for feed in found if isinstance(feed, sources.Feed)),
         feeds_off=tuple(off for off in found if isinstance(off, sources.Off)),
-        routes=routes_of(config),
+        routes=routes,
         recorded=recorded,
         rules_hash=_hash_of(config.paths.rules, config.paths.scenarios),
         offline=offline,
+        portfolio=portfolio,
     )
+
+
+def _deaf_routes(config: Config, routes: Sequence[Route]) -> Iterator[Problem]:
+    """Routes of holdings where nothing is held: they would never say anything, and nobody would notice."""
+    text = read_file(config.found.file)
+    for name in deaf(routes):
+        why = f"route {name!r} is for what is held, and nothing is"
+        yield point_at(text, "holdings", why, "write holdings into portfolio.yaml beside this file, or leave it out")
 
 
 def _names_unknown(
@@ -111,17 +130,23 @@ def _names_unknown(
             yield point_at(text, name, f"there is no {kind} {name!r}", suggest(name, sorted(known)))
 
 
-def feed_settings(config: Config, offline: bool) -> Mapping[str, sources.FeedSettings]:
-    """What the config says about each source; offline, only the file source is on."""
+def feed_settings(config: Config, offline: bool, book: Book | None = None) -> Mapping[str, sources.FeedSettings]:
+    """What the config says about each source; offline, only the file source is on. Companies are those of ``book``."""
+    companies = tuple(sources.Company(b.id, b.ticker, b.cik) for b in (book.borrowers if book else ()))
     names = {off_or_feed.name for off_or_feed in sources.discover()} if offline else set()
     settings = {name: sources.FeedSettings(enabled=False) for name in names if name != "file"}
     for name, written in config.feeds.items():
         if name not in settings:
+            key, trouble = _key(written, config)
             settings[name] = sources.FeedSettings(
                 enabled=written.enabled,
                 base_url=written.base_url,
                 time_limit_s=written.timeout,
                 max_age_s=written.max_age,
+                key=key,
+                key_trouble=trouble,
+                contact=written.contact,
+                companies=companies,
             )
     own = settings.get("file", sources.FeedSettings())
     settings["file"] = sources.FeedSettings(
@@ -130,20 +155,33 @@ def feed_settings(config: Config, offline: bool) -> Mapping[str, sources.FeedSet
     return settings
 
 
+def _key(written: FeedConfig, config: Config) -> tuple[str | None, str]:
+    """(the key of a source or None, why a key that is named cannot be had): that switches the source off, no more."""
+    try:
+        return read_secret(written.key_env, written.key_file, os.environ, config.found.file.parent), ""
+    except CanaryError as error:
+        return None, str(error)
+
+
 def recorded_observations(prices: Path | None) -> list[Observation]:
     """Every recorded row, whatever the day: those that come with Canary and those a desk dropped into its folder."""
     own = [row for path in file.csv_files(prices) for row in file.read_csv(path)] if prices else []
     return [*file.recorded(), *own]
 
 
-def open_channel(world: World, name: str) -> chat.Channel:
+def open_channel(
+    world: World,
+    name: str,
+    on_moved: Callable[[str, str], None] | None = None,
+    buttons: chat.Buttons | None = None,
+) -> chat.Channel:
     """The channel of this name with its secrets read; CanaryError when it is off or a secret is missing."""
     written = world.config.chat.get(name)
     if written is not None and not written.enabled:
         raise CanaryError(f"the chat channel {name} is switched off in the configuration")
     settings = chat.Settings()
     if written is not None:
-        settings = chat.settings_of(written, os.environ, world.config.found.file.parent)
+        settings = chat.settings_of(written, os.environ, world.config.found.file.parent, on_moved, buttons)
     return chat.open_channel(name, settings)
 
 

@@ -7,15 +7,13 @@ answered from what was already worked out, so a daemon that just evaluated pays 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-import numpy as np
-
 from monitor import feeds, market, rents, tick
 from monitor.briefing import day_of
-from monitor.commands import borrower_reply
 from monitor.explaining import explain_alert
 from monitor.known import KnownBook, KnownBorrower, as_known
 from monitor.metrics import METRICS
@@ -23,15 +21,17 @@ from monitor.model import AlertState, CanaryError, Event, Numbers, Observation, 
 from monitor.overview import Overview as Shown
 from monitor.overview import Reading, Snapshot, alert_words, loudest, overview, reading, trigger
 from monitor.overview import Row as OverviewRow
-from monitor.report import draw
-from monitor.report.heat import heats
-from monitor.report.parts import Alert, Bars, Curve, Fig, Grid, Head, History, Marked, Report, Row, Section
+from monitor.report import draw, figures
+from monitor.report.causes import causes
+from monitor.report.heat import Heat, heats
+from monitor.report.parts import Alert, Bars, Causes, Curve, Fig, Head, History, Marked, Report, Row, Section
 from monitor.routes import RANK
 from monitor.rules import CompiledRule, render
 from monitor.series import SERIES
 from monitor.states import active
 from monitor.store import Store
 from monitor.stress.answers import Chances, ask, chances
+from monitor.stress.scorecard import scorecard
 from monitor.stress.state import State, build_state
 from monitor.stress_shown import LINES, beyond
 from monitor.tables import UNKNOWN, Cell, Table, show
@@ -39,6 +39,8 @@ from monitor.tables import Head as Column
 from monitor.units import format_age, format_usd
 from monitor.world import World
 
+#: a unit in both ends of a range
+_TWICE = re.compile(r"\(([^()]*?)%-(?=[^()]*%\))")
 #: how far back the history of a borrower reaches
 PAST = timedelta(days=90)
 MAX_EVENTS = 5000
@@ -59,7 +61,8 @@ LABELS = {
     "canary_damage_usd": "damage, USD", "coverage": "coverage now", "distance_sigma": "distance to breach, σ",
     "pd_12m": "PD 12 months", "liquidity_locked_12m": "liquidity 12 m, locked", "ltv_economic": "worst LTV, economic",
     "dscr": "worst DSCR", "ltv_headroom": "LTV headroom", "dscr_headroom": "DSCR headroom", "debt_usd": "debt, USD",
-    "balance_sheet_age": "balance sheet age",
+    "balance_sheet_age": "balance sheet age", "liquidity_18m": "liquidity 18 m", "runway_months": "runway, months",
+    "cascade_debt_usd": "debt that falls with it, USD", "margin_call_btc_usd": "margin call at bitcoin, USD",
 }  # fmt: skip
 CURVES = ("coverage", "liquidity_locked_12m")
 SUMMARY = (
@@ -174,7 +177,16 @@ def _under(numbers: Numbers, scenario: str) -> Numbers:
 def _fig(found: Reading, name: str) -> Fig:
     why = "; ".join(part for part in (found.where and f"facility {found.where}", found.reason) if part)
     bad = name in LINES and beyond(found.value, *LINES[name])
-    return Fig(found.text(ends=True), _sort(found), why, "critical" if bad else "")
+    return Fig(_short(found.text(ends=True)), _sort(found), why, "critical" if bad else "")
+
+
+def _short(text: str) -> str:
+    """A number and its range with the unit once; sigma stands in the label.
+
+    >>> _short("0.58 sigma (0.00 sigma-2.35 sigma)"), _short("1.3% (0.2%-100.0%)"), _short("1.21x (0.85-2.05x)")
+    ('0.58 (0.00-2.35)', '1.3% (0.2-100.0%)', '1.21x (0.85-2.05x)')
+    """
+    return _TWICE.sub(r"(\1-", text.replace(" sigma", ""))
 
 
 def _sort(found: Reading) -> float | None:
@@ -236,13 +248,27 @@ def _alert(it: Moment, compiled: CompiledRule, state: AlertState, severity: Seve
 
 
 # ---------------------------------------------------------------- one borrower
+@dataclass(frozen=True)
+class Solved:
+    """What is worked out for all borrowers together: grids and cards by id, causes and chances in the state's order."""
+
+    grids: Mapping[str, Heat]
+    spread: Chances
+    causes: tuple[Causes, ...]
+    cards: Mapping[str, tuple[tuple[str, str], ...]]
+
+
 def _sections(it: Moment, shown: Shown, alerts: Sequence[Alert]) -> tuple[Section, ...]:
     rows = {row.borrower: row for row in shown.rows}
-    grids = heats(it.state)
-    spread = chances(ask(it.state), n_paths=PATHS)
+    solved = Solved(
+        grids=heats(it.state),
+        spread=chances(ask(it.state), n_paths=PATHS),
+        causes=causes(it.state, it.world.scenarios),
+        cards=figures.cards(scorecard(it.state)),
+    )
     known = {one.id: one for one in it.known.borrowers}
     order = [*rows, *sorted(who for who in known if who not in rows)]
-    return tuple(_section(it, known[who], rows.get(who), alerts, draw.grid(grids[who]), spread) for who in order)
+    return tuple(_section(it, known[who], rows.get(who), alerts, solved) for who in order)
 
 
 def _section(
@@ -250,43 +276,44 @@ def _section(
     known: KnownBorrower,
     row: OverviewRow | None,
     alerts: Sequence[Alert],
-    grid: Grid,
-    spread: Chances,
+    solved: Solved,
 ) -> Section:
     who = known.borrower
     b = it.numbers.subjects["borrower"].index(who.id)
     own = tuple(one for one in alerts if one.subject.partition("/")[0] == who.id)
     readings = {name: reading(it.numbers, name, b) for name in SUMMARY}
-    summary = tuple((_plain(name), _fig(one, name)) for name, one in readings.items() if one.value is not None)
+    figs = ((name, _fig(one, name)) for name, one in readings.items() if one.value is not None)
+    summary = tuple((_plain(name), _remarked(fig, it.numbers.columns[name].detail.get(b, ""))) for name, fig in figs)
     return Section(
         id=who.id,
         name=who.name,
         kind=who.kind.replace("_", " "),
         status=who.status.replace("_", " "),
         summary=summary,
-        unknown=_grouped(readings),
+        unknown=figures.grouped(readings, {name: _plain(name) for name in SUMMARY}),
         tone=row.severity if row else loudest(()),
         alerts=own,
         stack=_stack(known),
-        coins=_treasury(it, b),
+        coins=figures.treasury(it.numbers, known, b),
         history=_history(it, who.id, b),
-        grid=grid,
-        breach=_breach(it, b, spread),
-        more=(_facilities(it, b), *borrower_reply(known, it.at).tables),
+        grid=draw.grid(solved.grids[who.id]),
+        breach=_breach(it, b, solved.spread),
+        causes=solved.causes[b],
+        pools=figures.pools(it.numbers, b),
+        debts=figures.debts(known),
+        cards=solved.cards.get(who.id, ()),
+        notes=figures.notes(known),
+        dated=figures.dated(known),
     )
+
+
+def _remarked(fig: Fig, detail: str) -> Fig:
+    """A figure with what its metric remarks about it, such as the direction in which the nearest breach lies."""
+    return replace(fig, why="; ".join(part for part in (fig.why, detail) if part))
 
 
 def _plain(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
-
-
-def _grouped(readings: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
-    """(numbers, the one reason they are unknown or do not apply), so that a reason stands once."""
-    names: dict[str, list[str]] = {}
-    for name, one in readings.items():
-        if one.value is None:
-            names.setdefault(("? " if one.applies else "- ") + one.reason, []).append(_plain(name))
-    return tuple((", ".join(who), why) for why, who in names.items())
 
 
 def _stack(known: KnownBorrower) -> Bars:
@@ -308,52 +335,6 @@ def _stack(known: KnownBorrower) -> Bars:
         note = "principal by the bucket it was filed in"
         return draw.stacked(list(buckets), list(buckets.values()), format_usd, note)
     return Bars(reason="no instrument with an amount is in the book", note=note)
-
-
-def _treasury(it: Moment, b: int) -> Table:
-    """Coins and cash in columns: what is free, lent, pledged and restricted. An unknown column is a question mark."""
-    coins = [reading(it.numbers, f"coins_{name}", b) for name in ("free", "lent", "pledged", "restricted", "total")]
-    heads = tuple(Column(text, right=True) for text in ("free", "lent", "pledged", "restricted", "total"))
-    btc = tuple(Cell(_coins(one)) for one in coins)
-    quote = it.numbers.quotes.get(("btc_usd", "market"))
-    price = quote.value if quote is not None and quote.known else None
-    usd = tuple(Cell(show(None if one.value is None or price is None else one.value * price, "usd")) for one in coins)
-    facts = it.known.borrowers[b].facts
-    cash = [
-        f"cash {name.replace('_', ' ')} {show(float(fact.value), 'usd')} USD"
-        for name in ("unrestricted", "restricted", "escrow", "total")
-        if (fact := facts.get(f"cash_{name}_usd")) is not None and isinstance(fact.value, (int, float))
-    ]
-    unknown = [f"? {head.label}: {one.reason}" for head, one in zip(heads, coins, strict=True) if one.value is None]
-    rows = ((Cell("BTC"), *btc), (Cell("USD at today's price"), *usd))
-    notes = tuple(Cell(text, "dim") for text in ("; ".join(cash) or "? cash: not in the book", *unknown))
-    return Table("Treasury", (Column("coins"), *heads), rows, notes)
-
-
-def _coins(one: Reading) -> str:
-    if one.value is None:
-        return UNKNOWN
-    ends = f" ({one.low:,.0f}-{one.high:,.0f})" if one.low is not None and one.high not in (None, one.low) else ""
-    return f"{one.value:,.0f}{ends}"
-
-
-def _facilities(it: Moment, b: int) -> Table:
-    """Every pool of a borrower with its ratios."""
-    names = ("principal_usd", "ltv_contractual", "ltv_economic", "ltv_liquidation", "ltv_headroom", "dscr",
-             "dscr_headroom", "margin_call_btc_usd", "liquidation_btc_usd")  # fmt: skip
-    rows, notes = [], dict[str, None]()
-    for f in np.flatnonzero(it.numbers.facility_borrower == b):
-        subject = it.numbers.subjects["facility"][f]
-        cells = [Cell(subject.partition("/")[2])]
-        for name in names:
-            column = it.numbers.columns[name]
-            cells.append(Cell(show(float(column.values[f]), column.unit)))
-            if not column.known[f]:
-                notes[f"? {name}: {column.reasons.get(int(f), '')}"] = None
-        rows.append(tuple(cells))
-    heads = (Column("facility"), *(Column(name.replace("_", " "), right=True) for name in names))
-    title = "Facilities: what secures them, and how far the tests are"
-    return Table(title, heads if rows else (), tuple(rows), tuple(Cell(text, "dim") for text in notes))
 
 
 def _history(it: Moment, who: str, b: int) -> History:

@@ -24,6 +24,7 @@ def page(world: World, at: datetime | None, now: datetime) -> str:
             path = world.config.paths.state / name
             if path.exists():
                 with closing(Store.reader(path)) as reader:
+                    reader.db.execute("BEGIN")  # one snapshot: an evaluation that ends meanwhile changes nothing here
                     if reader.last_tick() is not None:
                         return render(gather(world, reader))
     with looking(world, newest_close(world, now) if at is None else at) as (store, _):

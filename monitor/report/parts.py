@@ -136,6 +136,40 @@ class Bars:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One number before and after as a text, and what each axis takes of it, which adds up."""
+
+    text: str
+    parts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one scenario does to some numbers, in the order of the labels."""
+
+    scenario: str
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """The scenarios that move a borrower's numbers; the note says which do not, and what the parts are."""
+
+    labels: tuple[str, ...]
+    moved: tuple[Effect, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """Figures of one document: when they were true and known and how good they are, the document, the figures."""
+
+    when: str
+    source: str
+    figures: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Section:
     """Everything about one borrower."""
@@ -153,7 +187,14 @@ class Section:
     history: History
     grid: Grid
     breach: Bars
-    more: tuple[Table, ...]
+    causes: Causes
+    pools: Table
+    #: (name, what it is)
+    debts: tuple[tuple[str, str], ...]
+    #: (pool and how many of the six tests of infrastructure it passes, which)
+    cards: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    dated: tuple[Dated, ...]
 
 
 @dataclass(frozen=True)
