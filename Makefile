@@ -1,6 +1,6 @@
 # Canary: `make` lists what can be done. Everything is installed into .venv in this folder and nowhere else.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench storm soak wheel promtool clean check-python
+.PHONY: help run test lint bench storm soak wheel promtool pictures clean check-python
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -42,6 +42,10 @@ wheel: $(VENV)/.installed-dev ## build the wheel into dist/, install it elsewher
 
 promtool: $(VENV)/.installed-dev ## alert states beside Prometheus' own, case by case (needs promtool)
 	$(BIN)/python tests/promtool/compare.py
+
+pictures: $(VENV)/.installed-dev ## draw the pictures of the manual again (some minutes: the evidence is lived through)
+	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python bench/replay.py --out docs
 
 clean: ## remove .venv and every cache (never the database, config, rules or book)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

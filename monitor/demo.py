@@ -63,7 +63,7 @@ paths: {{state: state, rules: rules, book: book, scenarios: scenarios}}
 """
 #: an answer takes at most so long; the demo then goes on
 PATIENCE_S = 90.0
-WIDEST = 110
+NARROWEST, WIDEST = 30, 110
 
 
 class Clock:
@@ -85,7 +85,7 @@ class Terminal:
     """The screen: what the bot sends, with its buttons numbered; what the person types."""
 
     def __init__(self, out: TextIO, width: int) -> None:
-        self.out, self.width = out, min(width, WIDEST)
+        self.out, self.width = out, max(NARROWEST, min(width, WIDEST))
         #: label and id of the buttons below the newest message that has any
         self.keys: list[tuple[str, str]] = []
         self.pictures: Path | None = None
@@ -267,7 +267,7 @@ async def lines_of(stream: TextIO) -> AsyncIterator[str]:
 def run(script: bool) -> int:
     """The demo at this process's keyboard and screen."""
     try:
-        width = os.get_terminal_size(sys.stdout.fileno()).columns
+        width = os.get_terminal_size(sys.stdout.fileno()).columns or WIDEST  # 0: a terminal that does not know
     except OSError:  # no terminal
         width = WIDEST
     with offline_guard():

@@ -251,11 +251,14 @@ def _reading_text(reading: Reading) -> str:
 
 def _since(context: Context, now: datetime) -> str:
     event = context.event
-    text = f"true since {UNKNOWN_TEXT}"
+    # what is over has no beginning of its own any more; the message that announced it has
+    text = "" if event.kind == "resolved" else f"true since {UNKNOWN_TEXT}; "
     if context.true_since:
         until = event.at if event.kind == "resolved" else now
-        text = f"true since {_moment(context.true_since)} ({format_age((until - context.true_since).total_seconds())})"
-    text += f"; {_VERBS[event.kind]} {_moment(event.at)}"
+        text = (
+            f"true since {_moment(context.true_since)} ({format_age((until - context.true_since).total_seconds())}); "
+        )
+    text += f"{_VERBS[event.kind]} {_moment(event.at)}"
     if context.flaps > 1:
         text += f"; it flapped: {context.flaps} times since the last message"
     if event.kind in ("nodata", "error") and event.reason:

@@ -113,6 +113,8 @@ class Server:
                     await writer.drain()
         except (OSError, TimeoutError):  # the reader went away, or does not read: it is its answer
             pass
+        except asyncio.CancelledError:  # Canary stops while a page is made; asyncio of 3.11 would log it as a fault
+            pass
         finally:
             self._open -= 1
             writer.close()

@@ -61,6 +61,6 @@ def hostile(text: str) -> Report:
     )  # fmt: skip
     return replace(
         report, inputs=text, btc=text, rows=rows, sections=sections, alerts=alerts, stubs=(text,),
-        unknown=((text, text),),
+        unknown=((text, (text,)),),
         feeds=replace(report.feeds, notes=tuple(replace(note, text=text) for note in report.feeds.notes)),
     )  # fmt: skip

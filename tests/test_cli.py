@@ -186,7 +186,8 @@ def test_init_lays_out_a_working_desk(canary, tmp_path):
     target = tmp_path / "new"
     code, out, _ = canary("init", str(target))
     assert code == 0
-    assert f"cd {target} && canary check && canary run" in out
+    assert [line[:2] for line in out.splitlines() if line[:1].isdigit()][1:] == ["1.", "2.", "3."]  # after the count
+    assert f"1. cd {target} && canary check: " in out
     assert canary("check", "--config", str(target))[0] == 0
     (target / "config.yaml").write_text("schedule: {every: 1h}\n")
     code, out, _ = canary("init", str(target), "--json")

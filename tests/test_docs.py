@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,3 +152,49 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
         assert file.exists(), f"{page.name}: {target}"
         if anchor and file.suffix == ".md":
             assert anchor in anchors(file), f"{page.name}: {target}"
+
+
+def test_every_picture_of_the_manual_is_drawn_by_one_command_and_shown() -> None:
+    """`make pictures` draws what the pages show: each file is there, is a PNG, and is on a page; none is left over."""
+    spec = importlib.util.spec_from_file_location("make_pictures", ROOT / "docs" / "make_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    shown = {name for page in PAGES for name in re.findall(r"\]\(pictures/([\w-]+\.png)\)", page.read_text("utf-8"))}
+    assert {*made.PICTURES, made.INDEX} == shown == {path.name for path in made.FOLDER.iterdir()}
+    for name in shown:
+        assert (made.FOLDER / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    """Every page in docs/ is linked from the README or from start.md."""
+    start, linked = ROOT / "docs" / "start.md", set()
+    for page in (ROOT / "README.md", start):
+        targets = re.findall(r"\]\(([^)\s#]+)", page.read_text("utf-8"))
+        linked |= {(page.parent / target).resolve() for target in targets}
+    assert {path.name for path in (ROOT / "docs").glob("*.md") if path.resolve() not in linked} == set()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    """The line of start.md, in a real bash: `canary re` and tab gives commands, `canary report --` and tab options."""
+    program = tmp_path / "canary"
+    program.write_text(f"#!{sys.executable}\nfrom monitor.cli import main\nmain()\n", "utf-8")
+    program.chmod(0o755)
+    script = """
+eval "$(_CANARY_COMPLETE=bash_source canary)"
+for words in "canary re" "canary report --"; do
+  COMP_WORDS=($words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+  _canary_completion canary
+  echo "${COMPREPLY[@]}"
+done
+"""
+    line = next(text for text in (ROOT / "docs" / "start.md").read_text("utf-8").splitlines() if "bash_source" in text)
+    assert script.splitlines()[1] in line
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environ = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    commands, options = done.stdout.splitlines()
+    assert {"report", "replay", "reverse", "restore"} <= set(commands.split()), done.stderr
+    assert {"--out", "--at", "--offline"} <= set(options.split())

@@ -89,7 +89,7 @@ def test_the_page_says_what_the_evaluation_says() -> None:
     assert liquidity.text in texts
     assert "under joint collapse" in texts
     assert any(alert.rule == "LockedBoxTight" and alert.subject == "greenidge" for alert in report.alerts)
-    assert any("cash_unrestricted_usd was never reported" in why for _, why in report.unknown)
+    assert any("cash_unrestricted_usd was never reported" in why for _, reasons in report.unknown for why in reasons)
     assert "coin_sale_days" in texts
     assert {section.id for section in report.sections} >= {"coreweave", "mara", "lambda"}
 
@@ -184,3 +184,31 @@ def test_the_command_writes_the_page_and_says_where(
     for wrong, says in (("page.txt", "end"), ("no/such/page.html", "cannot write")):
         assert run_line([*line, wrong]) == 2
         assert says in capsys.readouterr().err
+
+
+def test_the_parts_of_a_scenario_add_up_to_what_it_does() -> None:
+    """What the axes take of a borrower's cover is the difference of the two numbers beside it, but for rounding."""
+    seen = 0
+    for section in starter().sections:
+        for effect in section.causes.moved:
+            for move in effect.moves:
+                sides = re.fullmatch(r"(-?\d+\.\d\d)x → (-?\d+\.\d\d)x", move.text)  # larger ones are shown rounder
+                if sides is None:
+                    continue
+                parts = [float(one) for one in re.findall(r"([+-][\d.]+)x", move.parts)]
+                assert sum(parts) == pytest.approx(float(sides[2]) - float(sides[1]), abs=0.005 * (len(parts) + 4))
+                seen += 1
+    assert seen > 5
+    joint = {effect.scenario: effect for effect in starter().sections[2].causes.moved}["joint collapse"]
+    assert "used prices -" in joint.moves[0].parts
+
+
+def test_every_figure_of_the_book_stands_with_its_dates_and_document() -> None:
+    """All figures of one borrower are there, each once, below a date and a source; nothing is cut off."""
+    section = next(one for one in starter().sections if one.id == "coreweave")
+    figures = [text for one in section.dated for text in one.figures]
+    assert "debt usd 35.55bn" in figures
+    assert all(re.match(r"\d{4}-\d\d-\d\d, known ", one.when) and one.source for one in section.dated)
+    page = " ".join(" ".join(Reader(render(starter())).texts).split())
+    assert all(" ".join(text.split()) in page for text in figures)
+    assert section.cards[0][0].startswith("gpu-vehicles, ")

@@ -170,3 +170,25 @@ def test_the_daemon_serves_the_page_of_its_last_evaluation(tmp_path: Path) -> No
     assert b"nothing was evaluated yet" in before
     assert b"Alpha Mining" in after
     assert b"RECORDED" in after
+
+
+def test_a_stop_waits_for_no_page_and_logs_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """A reader who waits while everything stops is let go at once; the thread under way ends unseen."""
+    maker = Maker(may=False)
+
+    async def talk() -> float:
+        seen = board()
+        page = ReportPage(maker, lambda: seen.picture)
+        server = Server(seen, lambda: 1000.0, lambda: datetime(2026, 11, 1, 12, tzinfo=UTC), page.answer)
+        at = await server.start("127.0.0.1:0")
+        reader = asyncio.create_task(ask_page(at, GET))
+        while not maker.under_way:
+            await asyncio.sleep(0.01)
+        reader.cancel()
+        await server.stop()
+        return time.monotonic()
+
+    began = asyncio.run(talk())
+    assert time.monotonic() - began < 2.0
+    maker.may.set()
+    assert caplog.records == []

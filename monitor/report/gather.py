@@ -64,6 +64,7 @@ LABELS = {
     "balance_sheet_age": "balance sheet age", "liquidity_18m": "liquidity 18 m", "runway_months": "runway, months",
     "cascade_debt_usd": "debt that falls with it, USD", "margin_call_btc_usd": "margin call at bitcoin, USD",
 }  # fmt: skip
+DISTANCE = "distance_sigma"
 CURVES = ("coverage", "liquidity_locked_12m")
 SUMMARY = (
     "coverage", "liquidity_locked_12m", "liquidity_18m", "interest_cover", "runway_months", "distance_sigma", "pd_12m",
@@ -204,18 +205,15 @@ def _nearness(row: OverviewRow, btc_usd: float | None) -> float | None:
     return min((value for value in left if value is not None), default=None)
 
 
-def _unknown(it: Moment, shown: Shown) -> tuple[tuple[str, str], ...]:
-    """(borrower, what is unknown and why) for the numbers of the main table; one entry a borrower."""
+def _unknown(it: Moment, shown: Shown) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(borrower, each reason with the numbers of the main table that it makes unknown)."""
     found = []
     for row in shown.rows:
         b = it.numbers.subjects["borrower"].index(row.borrower)
-        reasons = dict.fromkeys(
-            f"{LABELS[name]}: {one.reason}"
-            for name in (*MAIN, *REST)
-            if (one := reading(it.numbers, name, b)).value is None and one.applies
-        )
+        readings = {name: reading(it.numbers, name, b) for name in (*MAIN, *REST)}
+        reasons = tuple(f"{why}: {names}" for names, why in figures.grouped(readings, LABELS))
         if reasons:
-            found.append((row.name, "; ".join(reasons)))
+            found.append((row.name, reasons))
     return tuple(found)
 
 
@@ -283,7 +281,7 @@ def _section(
     own = tuple(one for one in alerts if one.subject.partition("/")[0] == who.id)
     readings = {name: reading(it.numbers, name, b) for name in SUMMARY}
     figs = ((name, _fig(one, name)) for name, one in readings.items() if one.value is not None)
-    summary = tuple((_plain(name), _remarked(fig, it.numbers.columns[name].detail.get(b, ""))) for name, fig in figs)
+    summary = tuple((_plain(name), _directed(fig, it.numbers, b) if name == DISTANCE else fig) for name, fig in figs)
     return Section(
         id=who.id,
         name=who.name,
@@ -307,9 +305,9 @@ def _section(
     )
 
 
-def _remarked(fig: Fig, detail: str) -> Fig:
-    """A figure with what its metric remarks about it, such as the direction in which the nearest breach lies."""
-    return replace(fig, why="; ".join(part for part in (fig.why, detail) if part))
+def _directed(fig: Fig, numbers: Numbers, b: int) -> Fig:
+    """The distance to a breach with the direction it lies in."""
+    return replace(fig, why="; ".join(filter(None, (fig.why, numbers.columns[DISTANCE].detail.get(b, "")))))
 
 
 def _plain(name: str) -> str:

@@ -207,7 +207,7 @@ class Report:
     inputs: str
     heads: tuple[Head, ...]
     rows: tuple[Row, ...]
-    unknown: tuple[tuple[str, str], ...]
+    unknown: tuple[tuple[str, tuple[str, ...]], ...]
     stubs: tuple[str, ...]
     alerts: tuple[Alert, ...]
     sections: tuple[Section, ...]

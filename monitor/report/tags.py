@@ -105,8 +105,7 @@ def bars(it: Bars) -> Markup:
 
 
 def facts(found: Sequence[Dated]) -> Markup:
-    """Figures below the document they are from."""
+    """Figures with the document they are from, one item a document."""
     return _markup(
-        f"<dt>{text(one.when)} · {text(one.source)}</dt><dd>{' · '.join(map(text, one.figures))}</dd>\n"
-        for one in found
+        f"<li>{' · '.join(map(text, one.figures))} ({text(one.when)}: {text(one.source)})</li>\n" for one in found
     )
