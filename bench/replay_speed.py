@@ -22,9 +22,8 @@ from replay import ROOT, history_prices, present
 
 from monitor import feeds, market
 from monitor.known import as_known
-from monitor.replay import PATHS
 from monitor.model import Book, Observation, end_of_day
-from monitor.replay import history_world, replay
+from monitor.replay import PATHS, history_world, replay
 from monitor.stress.answers import MIDDLE_RHO, Question, ask
 from monitor.stress.drivers import run
 from monitor.stress.field import MIDDLE

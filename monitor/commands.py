@@ -126,7 +126,7 @@ def _one_of(word: str, known: Sequence[str], what: str) -> str:
     if word in known:
         return word
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known)) or 'none'}"
     raise CanaryError(f"no {what} {word[:60]!r}; {hint}")
 
 

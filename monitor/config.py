@@ -134,7 +134,7 @@ class RouteConfig(Strict):
 
 
 class PersonConfig(Strict):
-    """Somebody who may use the bot: a viewer reads, an operator also acknowledges and silences, an editor also edits."""
+    """Somebody who may use the bot: a viewer reads, an operator acknowledges and silences too, an editor also edits."""
 
     user: int = Field(gt=0)
     role: Literal["viewer", "operator", "editor"] = "viewer"

@@ -93,7 +93,7 @@ def _lines(axes: Axes, found: Series, styles: Styles, scale: float | None, label
         )
     _said(axes, unknown)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="upper left", fontsize=8, frameon=False)
+        axes.legend(loc="best", fontsize=8, frameon=False)
 
 
 def _loans(axes: Axes, found: Series) -> None:
@@ -101,10 +101,10 @@ def _loans(axes: Axes, found: Series) -> None:
     if found.spreads:
         days, margins = zip(*found.spreads, strict=True)
         axes.plot(np.array(days), list(margins), color=MAIN, marker="D", linewidth=1.6, label="new loans, equal rating")
-        axes.legend(loc="upper left", fontsize=8, frameon=False)
+        axes.legend(loc="best", fontsize=8, frameon=False)
 
 
 def _said(axes: Axes, unknown: Sequence[str]) -> None:
     if unknown:
         text = f"not known: {', '.join(unknown)}"
-        axes.text(0.99, 0.04, text, transform=axes.transAxes, ha="right", fontsize=8, color="#666666")
+        axes.text(0.01, 0.04, text, transform=axes.transAxes, ha="left", fontsize=8, color="#666666")

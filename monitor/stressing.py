@@ -30,7 +30,7 @@ from monitor.stress.cascade import Cascade, fall
 from monitor.stress.causes import Moment
 from monitor.stress.drivers import run
 from monitor.stress.field import INF, Value
-from monitor.stress.outlook import under
+from monitor.stress.outlook import missing, under
 from monitor.stress.paths import MICRO_BLOCK
 from monitor.stress.scenario import FACTORS, Move, Scenario, apply
 from monitor.stress.state import State, build_state
@@ -125,7 +125,9 @@ def scenario_named(case: Case, name: str) -> Scenario:
     for scenario in case.scenarios:
         if scenario.name == name:
             return scenario
-    raise CanaryError(f"no scenario {name[:60]!r}; {suggest(name[:60], [one.name for one in case.scenarios])}")
+    raise CanaryError(
+        f"no scenario {name[:60]!r}; {suggest(name[:60], [one.name for one in case.scenarios]) or 'there is none'}"
+    )
 
 
 def borrower_named(case: Case, name: str) -> str:
@@ -270,6 +272,9 @@ def value_reading(value: Value, unit: str) -> Reading:
 def falls(state: State, borrower: str) -> dict[str, Cascade]:
     """What follows from a fall today at the three corners of the assumptions, and, under ``shared lenders``, in the
     middle when nobody who shares a lender with the fallen can refinance."""
+    absent = missing(state.assumptions)
+    if absent:
+        raise CanaryError(f"a fall cannot be worked out: {absent[0]}; the starter set has one to copy: canary init DIR")
     found = {
         name: fall(state, borrower, corner=corner)
         for name, corner in zip(("middle", "adverse", "favourable"), CORNERS, strict=True)

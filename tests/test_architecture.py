@@ -20,7 +20,15 @@ PURE = (
     *("redact.py", "chat/pacing.py", "conditions.py", "smells.py", "explaining.py", "promrules.py", "rulepages.py"),
     *("moments.py", "bot/access.py", "bot/words.py", "bot/nouns.py", "bot/replies.py"),
     *("moved.py", "panels.py"),
-    *("standing.py", "replay_compare.py", "tokens.py", "credit_cycle.py", "residuals.py", "catchup.py", "suppressed.py"),
+    *(
+        "standing.py",
+        "replay_compare.py",
+        "tokens.py",
+        "credit_cycle.py",
+        "residuals.py",
+        "catchup.py",
+        "suppressed.py",
+    ),
 )
 #: modules that reach the world: clock, files, network, log, other processes
 WORLD = {
