@@ -187,6 +187,10 @@ def test_tapes_and_their_books_give_the_same_answers(seed: int) -> None:
     work = work_of(tape, 1_024)
     book = replace(book_of(tape), assumptions=assumptions())
     rows = bridge(build_state(as_known(book, MOMENT), quotes(btc_usd=60_000.0, sofr=0.04)), n_periods=12)
+    # a share of revenue multiplied back may leave less than a cent to a customer nobody named, who would then get an
+    # axis of the paths, and with it other paths
+    paid = np.where(rows.inputs.contracted_usd < 0.01, 0.0, rows.inputs.contracted_usd)
+    rows = replace(rows, inputs=replace(rows.inputs, contracted_usd=paid))
     by_book = run(rows.inputs, simulated(rows, 60_000.0, 0.04, seed=1, n_paths=1_024))
     by_tape = solve(work, chunks(work, 1, 1)[0])
     assert [one.name for one in book.borrowers] == list(tape.obligors)
