@@ -43,6 +43,7 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 STRESS_AT = "as of a day (its end, UTC) or a moment of the recorded past"
 PICTURE = "also draw it"
 WHO = "who says so; left out, the user's name"
+MAP = "which column is what, and in which unit"
 
 
 class Ordered(click.Group):
@@ -288,25 +289,60 @@ def trace(shell: Shell, what: str, depth: int, at: str | None) -> int:
         return run_trace(shell, what, at, depth)
 
 
-@cli.command()
-@click.argument("borrower", required=False, metavar="[BORROWER | refresh [BORROWER]]")
-@click.argument("whose", required=False, metavar="")
-@click.option("--yes", is_flag=True, help="with refresh: write every proposal without asking")
-@click.option("--dry-run", is_flag=True, help="with refresh: show the proposals, write nothing")
+class BookGroup(click.Group):
+    """`canary book NAME` shows a borrower; `canary book refresh | import` are commands of their own."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A word that is no command is a borrower."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            return "show", self.commands["show"], args
+        return super().resolve_command(ctx, args)
+
+
+@cli.group(cls=BookGroup, invoke_without_command=True)
+@shared
+@click.pass_context
+def book(context: click.Context) -> int:
+    """Show what is known about the borrowers, or every figure of one: canary book NAME."""
+    return _word(context.obj, "book", []) if context.invoked_subcommand is None else OK
+
+
+@book.command("show")
+@click.argument("borrower")
 @shared
 @click.pass_obj
-def book(shell: Shell, borrower: str | None, whose: str | None, yes: bool, dry_run: bool) -> int:
-    """Show what is known about the borrowers, or every figure of one with its dates and source.
+def book_show(shell: Shell, borrower: str) -> int:
+    """Show every figure of one borrower with its dates and source."""
+    return _word(shell, "book", [borrower])
 
-    `canary book refresh` asks the SEC for newer balance sheets and proposes them as an edit of the book.
-    """
-    if borrower == "refresh":
-        from monitor.refresh import run_refresh
 
-        return run_refresh(shell, whose, yes=yes, dry_run=dry_run)
-    if whose or yes or dry_run:
-        raise click.UsageError("one borrower at a time; --yes and --dry-run go with: canary book refresh")
-    return _word(shell, "book", [borrower] if borrower else [])
+@book.command("refresh")
+@click.argument("borrower", required=False)
+@click.option("--yes", is_flag=True, help="write every proposal without asking")
+@click.option("--dry-run", is_flag=True, help="show the proposals, write nothing")
+@shared
+@click.pass_obj
+def book_refresh(shell: Shell, borrower: str | None, yes: bool, dry_run: bool) -> int:
+    """Ask the SEC for newer balance sheets and propose them as an edit of the book."""
+    from monitor.refresh import run_refresh
+
+    return run_refresh(shell, borrower, yes=yes, dry_run=dry_run)
+
+
+@book.command("import")
+@click.argument("tape", metavar="TAPE")
+@click.option("--map", "map_", required=True, metavar="MAP.yaml", help=MAP)
+@click.option("--out", metavar="DIR", help="also write every line that was left out")
+@shared
+@click.pass_obj
+def book_import(shell: Shell, tape: str, map_: str, out: str | None) -> int:
+    """Read a loan tape (CSV or Parquet) and say what was understood and what was left out; canary large stresses it."""
+    from monitor.large.command import run_import
+
+    with shell.guard():
+        return run_import(shell, tape, map_, out)
 
 
 @cli.command()
@@ -371,7 +407,7 @@ def cascade(shell: Shell, borrower: str | None, sell: tuple[str, ...], at: str |
 
 @cli.command()
 @click.argument("tape", metavar="TAPE")
-@click.option("--map", "map_", required=True, metavar="MAP.yaml", help="which column is what, and in which unit")
+@click.option("--map", "map_", required=True, metavar="MAP.yaml", help=MAP)
 @click.option("--out", required=True, metavar="DIR", help="where parts and the result go; a run goes on where it was")
 @click.option("--paths", type=int, default=65_536, show_default=True, metavar="N", help="simulated paths")
 @click.option("--months", type=int, default=12, show_default=True, metavar="N", help="how far ahead")

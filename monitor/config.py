@@ -221,6 +221,19 @@ class HeartbeatConfig(Strict):
     every: Duration = Field(default=300.0, ge=30)
 
 
+class NightlyConfig(Strict):
+    """A loan tape stressed once a day behind everything else. Paths are relative to the config file."""
+
+    tape: str
+    map: str
+    out: str
+    at: Clock = "02:00"
+    tz: Zone = "UTC"
+    paths: int = Field(default=65_536, ge=1, le=1 << 30)
+    months: int = Field(default=12, ge=1, le=120)
+    memory: str = "1GiB"
+
+
 class ConfigText(Strict):
     """The whole file as written."""
 
@@ -234,6 +247,7 @@ class ConfigText(Strict):
     serve: Serve = Serve()
     heartbeat: HeartbeatConfig = HeartbeatConfig()
     logging: LogConfig = LogConfig()
+    nightly: NightlyConfig | None = None
 
 
 # ---------------------------------------------------------------- the config in use
@@ -273,6 +287,7 @@ class Config:
     serve: Serve
     heartbeat: HeartbeatConfig
     logging: LogConfig
+    nightly: NightlyConfig | None = None
 
 
 def config_candidates(environ: Mapping[str, str], cwd: Path) -> list[tuple[Path, str]]:
@@ -346,6 +361,7 @@ def load_config(found: Found, environ: Mapping[str, str]) -> Config:
         serve=written.serve,
         heartbeat=written.heartbeat,
         logging=written.logging,
+        nightly=written.nightly,
     )
 
 

@@ -35,6 +35,7 @@ from monitor.illustrator import Illustrator
 from monitor.logsafe import TICK
 from monitor.messages import notice
 from monitor.model import CanaryError, InputError, Line, Message
+from monitor.nightly import Nightly
 from monitor.overview import Overview, Snapshot, overview, overview_json
 from monitor.picture import Board, picture_of
 from monitor.postman import Delivered, Postman
@@ -52,6 +53,8 @@ from monitor.world import World, build_world
 #: an evaluation may take this long before the watchdog stops vouching for it
 TICK_LIMIT_S = 120.0
 DELIVER_EVERY_S = 5.0
+#: how often it is asked whether the large run of the night is due
+NIGHT_LOOK_S = 60.0
 #: a clock that is corrected by less is no reason to evaluate
 CLOCK_STEP_S = 60.0
 #: how much longer a start may take after each day of the past that was lived through
@@ -177,6 +180,7 @@ class Daemon:
         self.pictures = Illustrator(self.worker, self.clock, self.inputs.config.found, offline)
         desk = Desk(lambda: self.inputs.world, lambda: self.memory, self._on_writer, self.worker, offline)
         self.bot = Bot(desk, self.board.hearing, self._say, environ, clock, self._notify)
+        self.nightly = Nightly(clock(), dict(environ))
         self.postman, self.postman_world = self._postman(), self.inputs.world
 
     async def run(self) -> None:
@@ -239,6 +243,7 @@ class Daemon:
             ("deliver", self.deliver, DELIVER_EVERY_S),
             ("heartbeat", self.heartbeat, self.beats_every_s),
             ("listen", self.listen, LOOK_S),
+            ("nightly", self.at_night, NIGHT_LOOK_S),
         )
         for name, work, every_s in jobs:
             self.scheduler.add_job(
@@ -263,6 +268,7 @@ class Daemon:
     async def _drain(self) -> None:
         """No new work; what is under way may end. The scheduler cancels its own waiting, not the work: see _tracked."""
         self.scheduler.shutdown(wait=False)
+        self.nightly.stop()
         for watcher in self.watchers:
             watcher.cancel()
         if self.tasks:
@@ -427,6 +433,18 @@ class Daemon:
             said = await self.pulse.beat(await self._on_writer(lambda: place(config, self.environ)), now)
             if said:
                 self._say(said)
+
+    async def at_night(self) -> None:
+        """The large run of the day, where one is configured and due; what came of it goes to every route."""
+        try:
+            said = await self.nightly.look(self.inputs.config, self.clock())
+        except CanaryError as error:
+            await self._notify(redact(str(error)), "Run `canary large` by hand; finished parts are kept.")
+            return
+        if said:
+            self._say(said)
+            title, lines = notice("info", said, do="Open the table it names.")
+            await self._queue(title, lines, self.clock())
 
     async def _watch_clock(self) -> None:
         """The timetable is in time of day: with a clock set back it would stand still until the old time returns."""

@@ -53,10 +53,8 @@ class Asked:
 
 
 # ---------------------------------------------------------------- importing
-def run_import(shell: Shell, tape: str, map_: str | None, out: str | None) -> int:
+def run_import(shell: Shell, tape: str, map_: str, out: str | None) -> int:
     """Check a tape and show what was understood; with ``out`` also write every rejected line."""
-    if map_ is None:
-        raise CanaryError("say which column is what: --map MAP.yaml; docs/scale.md shows one")
     read = _read(Path(tape), Path(map_))
     if out is not None:
         folder = Path(out).expanduser()
@@ -162,7 +160,7 @@ def _run(shell: Shell, world: World, asked: Asked) -> int:
     _write_rejects(folder.path, tape)
     answer = outcome(work, _all(shell, work, how, folder, asked))
     file = folder.write(work, answer)
-    return shell.show(_reply(work, tape, answer, cascade.rounds(work, cascade.here(work)), file))
+    return shell.show(_reply(work, tape, answer, _rounds(work, asked), file))
 
 
 def work_of(world: World, tape: Tape, paths: int, months: int) -> Work:
@@ -221,6 +219,15 @@ def _engine(work: Work, todo: list[Chunk], how: Plan, asked: Asked) -> Iterator[
     from monitor.large.local import run_local
 
     return run_local(work, todo, how.workers)
+
+
+def _rounds(work: Work, asked: Asked) -> list[cascade.Round]:
+    """The cascade, where the rest was worked out."""
+    if asked.scheduler:
+        from monitor.large.on_dask import rounds_on_dask
+
+        return rounds_on_dask(work, asked.scheduler)
+    return cascade.rounds(work, cascade.here(work))
 
 
 def _progress(shell: Shell) -> Progress:
