@@ -34,7 +34,7 @@ from monitor.large.solve import Outcome, Work, chunks, outcome, solve  # noqa: E
 from monitor.large.tape import load_map, read_tape  # noqa: E402
 
 CORES = 2
-PICTURE = ROOT / "docs" / "pictures" / "scale.png"
+PICTURE = ROOT / "docs" / "scale.png"
 
 
 def made(obligors: int, paths: int, months: int, driver: str = "numpy") -> Work:

@@ -51,11 +51,16 @@ def everything_logged() -> Iterator[io.StringIO]:
     protect_logs()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
+    off = root.manager.disable
+    logging.disable(logging.NOTSET)
     for name in LOUD:  # whatever an earlier test of this process asked for
-        logging.getLogger(name).setLevel(logging.NOTSET)
+        logger = logging.getLogger(name)
+        logger.disabled, logger.propagate = False, True
+        logger.setLevel(logging.NOTSET)
     try:
         yield stream
     finally:
+        logging.disable(off)
         root.removeHandler(handler)
         root.setLevel(level)
         logging.setLogRecordFactory(factory)

@@ -34,6 +34,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -361,7 +362,8 @@ class Storm:
         self.sender.stdin.flush()
         started, pid = time.monotonic(), int(self.sender.stdout.readline())
         if kill_after_s is not None and not select.select([self.sender.stdout], [], [], kill_after_s)[0]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended at this very moment; it says so itself
+                os.kill(pid, signal.SIGKILL)
         how = self.sender.stdout.readline().strip()
         self.lives += 1
         if how == "killed":
