@@ -15,7 +15,7 @@ import numpy as np
 from monitor.commands import Reply
 from monitor.large import rounds as cascade
 from monitor.large.cells import cells_of
-from monitor.large.plan import Plan, human, memory_of, plan
+from monitor.large.plan import Plan, memory_of, plan
 from monitor.large.results import REJECTS, RunFolder, manifest
 from monitor.large.solve import Chunk, Outcome, Partial, Work, judged, outcome
 from monitor.large.tape import FIELDS, LISTED, Tape, load_map, read_tape
@@ -286,5 +286,3 @@ def _reply(work: Work, tape: Tape, answer: Outcome, steps: list[cascade.Round], 
     }  # fmt: skip
     return Reply(data, (Table("who is most likely to break", heads, rows, notes),))
 
-
-__all__ = ["Asked", "human", "run_import", "run_large", "work_of"]

@@ -45,8 +45,6 @@ _TWICE = re.compile(r"\(([^()]*?)%-(?=[^()]*%\))")
 PAST = timedelta(days=90)
 MAX_EVENTS = 5000
 EVENTS_SHOWN = 12
-#: paths behind the distribution of first breaches: those of the metric, so that both say the same
-PATHS = 1024
 
 #: the numbers of the main table, with what they mean; ``coverage`` is followed by one column a scenario
 MAIN = (
@@ -102,7 +100,7 @@ def moment_of(world: World, store: Store) -> Moment:
     recorded = day_of(at) if last.recorded else None
     run = tick.Run(world, store, market.Tape(seen, feeds.series_specs(world.feeds)), recorded)
     moment = run.moment(at)
-    state = build_state(as_known(world.book, at), moment.numbers.quotes)
+    state = build_state(as_known(world.book, at), moment.numbers.quotes, tick.draws_of(world))
     events = store.events(since=at - PAST, limit=MAX_EVENTS)
     return Moment(world, store, at, recorded, moment.numbers, moment.book, state, store.load_states(), tuple(events))
 
@@ -260,7 +258,7 @@ def _sections(it: Moment, shown: Shown, alerts: Sequence[Alert]) -> tuple[Sectio
     rows = {row.borrower: row for row in shown.rows}
     solved = Solved(
         grids=heats(it.state),
-        spread=chances(ask(it.state), n_paths=PATHS),
+        spread=chances(ask(it.state), n_paths=it.state.draws.n_paths),
         causes=causes(it.state, it.world.scenarios),
         cards=figures.cards(scorecard(it.state)),
     )
@@ -371,8 +369,8 @@ def _tone(event: Event) -> Severity:
 def _breach(it: Moment, b: int, spread: Chances) -> Bars:
     """When the first breach comes on simulated paths."""
     note = (
-        f"share of {PATHS:,} simulated paths whose first breach comes in that month; all assumptions in the middle, "
-        "nothing new is built"
+        f"share of {it.state.draws.n_paths:,} simulated paths whose first breach comes in that month; all assumptions "
+        "in the middle, nothing new is built"
     )
     if not spread.pd.known[b]:
         return Bars(reason="; ".join(spread.pd.reasons.get(b, ("no reason was kept",))[:3]), note=note)
