@@ -285,4 +285,3 @@ def _reply(work: Work, tape: Tape, answer: Outcome, steps: list[cascade.Round], 
         "worst": [{"obligor": work.cells.names[b], "pd": float(answer.pd[b, -1])} for b in order],
     }  # fmt: skip
     return Reply(data, (Table("who is most likely to break", heads, rows, notes),))
-
