@@ -284,7 +284,11 @@ class Daemon:
         task = asyncio.create_task(work())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
-        await asyncio.shield(task)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not self.stop.is_set():  # in a stop the work goes on without its waiter, and nothing has failed
+                raise
 
     def _scheduler_said(self, event: JobEvent) -> None:
         if event.code in (EVENT_JOB_MISSED, EVENT_JOB_MAX_INSTANCES):

@@ -245,6 +245,34 @@ def test_a_failed_evaluation_does_not_end_the_watch(tmp_path, load):
     assert any("failed" in text for text in screen.said)
 
 
+def test_a_stop_amid_an_evaluation_is_no_failure(load, monkeypatch, caplog):
+    """What is under way may end, and the last word is that it stopped: giving up waiting is not told as a failure."""
+    screen = Notes()
+
+    async def scenario() -> None:
+        under_way, may_end = asyncio.Event(), asyncio.Event()
+        daemon = Daemon(load, {}, screen, offline=True)
+
+        async def slow() -> None:
+            under_way.set()
+            await may_end.wait()
+            screen.say("evaluated")
+
+        monkeypatch.setattr(daemon, "evaluate", slow)
+        async with daemon.opened():
+            daemon._start()
+            await under_way.wait()
+            daemon.stop.set()
+            asyncio.get_running_loop().call_soon(may_end.set)
+            await daemon._drain()
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert not [text for text in screen.said if "failed" in text]
+    assert screen.said[-2:] == ["evaluated", "stopped"]
+    assert not caplog.records
+
+
 # ---------------------------------------------------------------- the whole program
 def start(desk, *options: str, **environ: str) -> subprocess.Popen[str]:
     """The real program, in a process of its own."""
