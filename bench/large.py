@@ -1,40 +1,50 @@
 """A loan tape on this machine and on Dask: the same bits, what Dask costs, what memory is needed, and how cost grows.
 
-    python bench/large.py            some minutes
-    python bench/large.py --full     1e9 cells for the comparison with Dask
+    python bench/large.py                    some minutes
+    python bench/large.py --full             1e9 cells for the comparison with Dask, four times the parts for memory
+    python bench/large.py memory curves      some of: dask memory tape curves
 
-The baseline is the same work on the same number of cores without Dask. Both take turns, and the best of each counts,
-because the machine may be shared. Needs the extras `cluster` and `fast`; without them those lines are left out.
+The baseline of Dask is the same work on the same number of cores without it. Both take turns, and the best of each
+counts, because the machine may be shared; processor time beside it depends less on who else is there. Needs the extras
+`cluster` and `fast`; without them those lines are left out. Memory and processor time are read from /proc.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path += [str(ROOT), str(ROOT / "tests"), str(ROOT / "bench")]
 
+from dask_cluster import ALONE, Cluster  # noqa: E402
+from processes import family, held, processor  # noqa: E402
 from tapes import random_lines, read, work_of, written  # noqa: E402
 
-from monitor.large.local import run_local  # noqa: E402
-from monitor.large.plan import human, parts, peak_bytes  # noqa: E402
+from monitor.large.local import pool_for, run_in, run_local  # noqa: E402
+from monitor.large.plan import memory_of, parts  # noqa: E402
 from monitor.large.solve import Outcome, Work, chunks, outcome, solve  # noqa: E402
 from monitor.large.tape import load_map, read_tape  # noqa: E402
 
 CORES = 2
 PICTURE = ROOT / "docs" / "scale.png"
+DASK, FAST = find_spec("distributed") is not None, find_spec("numba") is not None
+#: parts of the run whose memory is watched, and then four times as many; what it may use
+FEW, BUDGET = 2, "2GiB"
+#: rounds of the cost curves; the median of each point counts
+CURVE_ROUNDS = 3
 
 
 def made(obligors: int, paths: int, months: int, driver: str = "numpy") -> Work:
@@ -43,46 +53,18 @@ def made(obligors: int, paths: int, months: int, driver: str = "numpy") -> Work:
         return work_of(read(Path(folder), *random_lines(obligors, obligors)), paths, months, driver=driver)
 
 
-def took(run: object) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    run()  # type: ignore[operator]
-    return time.perf_counter() - start
-
-
 @contextmanager
-def cluster(workers: int) -> Iterator[str]:
+def cluster(workers: int) -> Iterator[Cluster]:
     """A scheduler and workers as processes of their own on the loopback; all of them end with the block."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"tcp://127.0.0.1:{port}"
-    environ = os.environ | {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-        "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
-    }  # fmt: skip
-    running = []
     with tempfile.TemporaryDirectory() as folder:
-        for words in (
-            ("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-jupyter"),
-            *(("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"),) * workers,
-        ):
-            line = [sys.executable, "-m", "dask", *words]
-            quiet = subprocess.DEVNULL
-            running.append(subprocess.Popen(line, env=environ, cwd=folder, stdout=quiet, stderr=quiet))
+        found = Cluster(Path(folder), f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
         try:
-            from distributed import Client
-
-            with Client(address, timeout=60, set_as_default=False) as client:
-                client.wait_for_workers(workers, timeout=60)
-            yield address
+            for _ in range(workers):
+                found.worker()
+            found.wait(workers)
+            yield found
         finally:
-            for process in running:
-                process.kill()
-            for process in running:
-                process.wait(10)
+            found.stop()
 
 
 def same(one: Outcome, other: Outcome) -> bool:
@@ -91,51 +73,128 @@ def same(one: Outcome, other: Outcome) -> bool:
 
 
 def against_dask(cells: float, rounds: int) -> None:
-    """The same work on the same cores with and without Dask."""
-    try:
-        import distributed  # noqa: F401
-
-        from monitor.large.on_dask import run_dask
-    except ImportError:
+    """The same work on the same cores with and without Dask: with the start of the processes, and without it."""
+    if not DASK:
         print("Dask is not installed: the comparison is left out")
         return
-    months, obligors = 24, 1024
-    work = made(obligors, int(cells / months / obligors), months)
-    answers: dict[str, Outcome] = {}
-    seconds: dict[str, list[float]] = {"local": [], "dask": []}
-    with cluster(CORES) as address:
-        for _ in range(rounds):
-            for name, engine in (
-                ("local", lambda: run_local(work, parts(work), CORES)),
-                ("dask", lambda: run_dask(work, parts(work), address)),
-            ):
-                start = time.perf_counter()
-                answers[name] = outcome(work, [part for _, part in engine()])
-                seconds[name].append(time.perf_counter() - start)
-    local, dask = min(seconds["local"]), min(seconds["dask"])
-    print(f"{work.n_cells:.2g} cells, {obligors:,} obligors x {work.n_paths:,} paths x {months} months, {CORES} cores")
-    print(f"  local processes  {local:8.1f} s  {work.n_cells / local / 1e6:6.1f} M cells/s  baseline")
-    print(f"  Dask processes   {dask:8.1f} s  {work.n_cells / dask / 1e6:6.1f} M cells/s  {dask / local:.3f} x")
-    met = "met" if dask / local <= 1.15 else "missed"
-    print(f"  overhead of Dask {dask / local - 1:+.1%}, aim at most +15%: {met}")
-    print(f"  the same answer to the last bit: {'yes' if same(answers['local'], answers['dask']) else 'NO'}")
+    for driver in ("numpy", "compiled") if FAST else ("numpy",):
+        _one_driver(made(1024, int(cells / 24 / 1024), 24, driver), rounds)
 
 
-def memory() -> None:
-    """What one worker needs for 5,000 obligors, and that it does not grow with the paths."""
-    import tracemalloc
+def _one_driver(work: Work, rounds: int) -> None:
+    print(f"{work.n_cells:.2g} cells, {work.n_rows:,} obligors x {work.n_paths:,} paths x {work.n_periods} months, "
+          f"{work.driver}, {CORES} cores")  # fmt: skip
+    answers = dict[str, Outcome]()
+    cold = {"local": lambda w: _local_cold(w, answers), "dask": lambda w: _dask_cold(w, answers)}
+    _compared(work, cold, 1, "cold, starting the processes included")
+    warm_up = parts(work)[: 2 * CORES]
+    with pool_for(work, CORES) as pool, cluster(CORES) as there:
+        list(run_in(pool, work, warm_up, CORES))
+        list(_on_dask(work, warm_up, there.address))
+        engines = {
+            "local": lambda w: _kept(answers, "local", w, run_in(pool, w, parts(w), CORES)),
+            "dask": lambda w: _kept(answers, "dask", w, _on_dask(w, parts(w), there.address)),
+        }
+        ratio = _compared(work, engines, rounds, "warm, processes running on both sides")
+    print(f"    overhead of Dask, warm, {ratio - 1:+.1%}, aim at most +15%: {'met' if ratio <= 1.15 else 'missed'}")
+    print(f"    the same answer to the last bit: {'yes' if same(answers['local'], answers['dask']) else 'NO'}")
 
-    print("memory of one worker, 5,000 obligors x 24 months, numpy's own and Python's, MiB")
-    whole = made(5_000, 1_000_000, 24)
-    for blocks in (1, 2, 4):
-        chunk = replace(chunks(whole, 1, 1)[0], block_end=blocks)
-        tracemalloc.start()
-        solve(whole, chunk)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        print(f"  {blocks * 4096:>7,} paths  {peak / 2**20:7.1f}  estimated {peak_bytes(whole) / 2**20:.1f}")
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"  this process at its highest: {human(rss)} of the default budget of 2GiB; {len(parts(whole)):,} parts")
+
+def _compared(work: Work, engines: dict[str, Callable[[Work], None]], rounds: int, what: str) -> float:
+    """Both engines in turns; seconds on the clock and of all processors; the clock's ratio, best of each."""
+    clock, used = {name: list[float]() for name in engines}, {name: list[float]() for name in engines}
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            children, start, own = _children(), time.perf_counter(), os.times()
+            engine(work)
+            clock[name].append(time.perf_counter() - start)
+            # the ended are counted by the system, the living by us
+            done = os.times()
+            ended = done.children_user + done.children_system - own.children_user - own.children_system
+            here = done.user + done.system - own.user - own.system
+            now = _children()
+            used[name].append(here + ended + sum(now[pid] - children.get(pid, 0.0) for pid in now))
+    print(f"  {what}")
+    for name in engines:
+        best, busy, base = min(clock[name]), min(used[name]), (min(clock["local"]), min(used["local"]))
+        print(f"    {name:5s} {best:7.1f} s  {work.n_cells / best / 1e6:6.1f} M cells/s  {best / base[0]:.2f} x"
+              f"   processors {busy:7.1f} s  {busy / base[1]:.2f} x", flush=True)  # fmt: skip
+    return min(clock["dask"]) / min(clock["local"])
+
+
+def _children() -> dict[int, float]:
+    """Processor time of every living process that came of this one."""
+    return {pid: processor(pid) for pid in family([os.getpid()]) - {os.getpid()}}
+
+
+def _on_dask(work: Work, todo: object, address: str) -> Iterator[object]:
+    from monitor.large.on_dask import run_dask
+
+    return run_dask(work, todo, address)
+
+
+def _kept(answers: dict[str, Outcome], name: str, work: Work, found: object) -> None:
+    answers[name] = outcome(work, (part for _, part in found))
+
+
+def _local_cold(work: Work, answers: dict[str, Outcome]) -> None:
+    _kept(answers, "local", work, run_local(work, parts(work), CORES))
+
+
+def _dask_cold(work: Work, answers: dict[str, Outcome]) -> None:
+    with cluster(CORES) as there:
+        _kept(answers, "dask", work, _on_dask(work, parts(work), there.address))
+
+
+def memory(full: bool) -> None:
+    """All processes of the command over 5,000 obligors and a million paths, as long as it takes to see that it is flat:
+    the highest until some parts are finished, and until four times as many are."""
+    few = FEW * 4 if full else FEW
+    print(f"memory of all processes together, 5,000 obligors x 1,000,000 paths x 24 months, --memory {BUDGET}, {CORES} "
+          f"cores; what several share is counted once")  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tape, map_ = written(folder, *random_lines(5_000, 50_000))
+        for engine in ["threads, compiled"] * FAST + ["Dask, compiled"] * (DASK and FAST) + ["processes, numpy"]:
+            seen = _watched(folder, tape, map_, engine, few * 4)
+            least, most = (max(size for done, size in seen if done <= parts_) for parts_ in (few, few * 4))
+            verdict = "under" if most <= memory_of(BUDGET) else "OVER"
+            print(f"  {engine:18s} highest until {few} parts {least >> 20:5d} MiB, until {few * 4} parts "
+                  f"{most >> 20:5d} MiB  {most / least - 1:+.1%}  {verdict} {BUDGET}", flush=True)  # fmt: skip
+
+
+def _watched(folder: Path, tape: Path, map_: Path, engine: str, enough: int) -> list[tuple[int, int]]:
+    """Parts finished and bytes of one command and all that works for it, over and over until enough are."""
+    without = "sys.modules['numba'] = None; " if "numpy" in engine else ""
+    out = folder / engine[:4]
+    line = [
+        sys.executable, "-c", f"import sys; {without}from monitor.cli import main; sys.exit(main())", "--offline",
+        "--json", "large", str(tape), "--map", str(map_), "--out", str(out), "--paths", "1000000", "--months", "24",
+        "--memory", BUDGET,
+    ]  # fmt: skip
+    environ = os.environ | ALONE | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    seen = list[tuple[int, int]]()
+    with cluster(CORES) if "Dask" in engine else nullcontext() as there:
+        if there is not None:
+            line += ["--engine", "dask", "--scheduler", there.address]
+        others = [] if there is None else [one.pid for one in there.running]
+        running = subprocess.Popen(line, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL)
+        while running.poll() is None and (not seen or seen[-1][0] < enough):
+            time.sleep(0.2)
+            seen.append((len(list(out.glob("parts/*.npz"))), held(family([running.pid, *others]))))
+        assert running.poll() is None, f"{engine}: the command ended with {running.returncode}"
+        mine = family([running.pid])
+        running.terminate()
+        running.wait(30)
+        for pid in mine & family([running.pid, *mine]) - {running.pid}:
+            _end(pid)
+    return seen
+
+
+def _end(pid: int) -> None:
+    """End a worker whose parent is gone, if it has not ended by itself."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 def reading() -> None:
@@ -154,8 +213,12 @@ def reading() -> None:
             out.write('"X3","","5","8","","15/01/2027"' + ',""' * 10 + "\n")
         size = tape.stat().st_size
         found = {}
-        seconds = took(lambda: found.update(tape=read_tape(tape, load_map(map_))))
-        base = took(lambda: [line.split(",") for line in tape.read_text("utf-8").splitlines()])
+        start = time.perf_counter()
+        found["tape"] = read_tape(tape, load_map(map_))
+        seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        found["split"] = [line.split(",") for line in tape.read_text("utf-8").splitlines()]
+        base = time.perf_counter() - start
     bad = [reject.line for reject in found["tape"].rejects]
     print(f"a tape of {found['tape'].lines:,} lines ({size / 1e6:.0f} MB) with three bad ones")
     print(f"  split at its commas in plain Python  {base:6.1f} s  baseline")
@@ -163,20 +226,31 @@ def reading() -> None:
 
 
 def curves() -> None:
-    """How the time of one core grows with obligors, paths and months, drawn."""
+    """How the processor time of one core grows with obligors, paths and months, drawn.
+
+    Paths are drawn anew every time, one run of each size goes before, and the sizes take turns.
+    """
     base = {"obligors": 512, "paths": 8_192, "months": 12}
-    steps = {"obligors": (512, 1024, 2048), "paths": (8_192, 16_384, 32_768), "months": (12, 24, 48)}
-    found: dict[str, list[tuple[int, float]]] = {}
-    print("cost of one core, numpy, seconds, and cells a second against the smallest")
-    for name, sizes in steps.items():
-        for size in sizes:
-            work = made(**{**base, name: size})
-            every = chunks(work, 99, 99)
-            seconds = min(took(lambda: [solve(work, one) for one in every]) for _ in range(3))  # noqa: B023
-            found.setdefault(name, []).append((size, seconds))
-            first = found[name][0]
-            ratio = (seconds / size) / (first[1] / first[0])
-            print(f"  {name:9s} {size:>7,}  {seconds:7.2f} s  {ratio:.2f} of proportional")
+    steps = {"obligors": (1, 2, 4), "paths": (1, 2, 4), "months": (1, 2, 4)}
+    found = dict[str, list[tuple[int, float]]]()
+    driver = "compiled" if FAST else "numpy"
+    print(f"cost of one core, {driver}, seconds of processor time, and a cell against the smallest")
+    for name, times in steps.items():
+        works = {base[name] * by: made(**{**base, name: base[name] * by}, driver=driver) for by in times}
+        seconds = {size: list[float]() for size in works}
+        for turn in range(CURVE_ROUNDS + 1):
+            for size, work in works.items():
+                fresh = replace(work, seed=work.seed + turn)
+                start = time.process_time()
+                outcome(fresh, (solve(fresh, one) for one in chunks(fresh, 8, 2)))
+                seconds[size].append(time.process_time() - start)
+        # the first turn only warms up
+        found[name] = [(size, float(np.median(mine[1:]))) for size, mine in seconds.items()]
+        (first, least), *_ = found[name]
+        for size, mine in found[name]:
+            ratio = (mine / size) / (least / first)
+            aim = "" if abs(ratio - 1) <= 0.1 else "  more than 10 % off"
+            print(f"  {name:9s} {size:>7,}  {mine:7.2f} s  {ratio:.2f} of proportional{aim}", flush=True)
     draw(found)
 
 
@@ -186,6 +260,7 @@ def draw(found: dict[str, list[tuple[int, float]]]) -> None:
 
     matplotlib.use("agg")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(11, 3.4), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(found))
@@ -193,7 +268,9 @@ def draw(found: dict[str, list[tuple[int, float]]]) -> None:
         sizes, seconds = np.array(points).T
         axes.plot(sizes, seconds, "o-", color="#1F4E79", label="measured")
         axes.plot(sizes, sizes * seconds[0] / sizes[0], "--", color="#E08214", label="proportional to the first")
-        axes.set(xlabel=name, ylabel="seconds of one core", ylim=(0, None), xlim=(0, None))
+        axes.set(xlabel=name, ylabel="processor seconds", ylim=(0, None), xlim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
     figure.suptitle("What a large run costs", x=0.01, ha="left", fontsize=12, weight="bold")
@@ -202,15 +279,25 @@ def draw(found: dict[str, list[tuple[int, float]]]) -> None:
 
 
 def main() -> None:
-    """Print every table."""
+    """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="1e9 cells for the comparison with Dask")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="1e9 cells for the comparison with Dask, and four times the parts for memory",
+    )
+    parser.add_argument("what", nargs="*", help="dask, memory, tape, curves; all of them where none is named")
     asked = parser.parse_args()
-    print(f"load at the start: {os.getloadavg()[0]:.1f}")
-    against_dask(1e9 if asked.full else 1e8, 2)
-    memory()
-    reading()
-    curves()
+    tables = {
+        "dask": lambda: against_dask(1e9 if asked.full else 1e8, 2), "memory": lambda: memory(asked.full),
+        "tape": reading, "curves": curves,
+    }  # fmt: skip
+    unknown = set(asked.what) - set(tables)
+    if unknown:
+        parser.error(f"no table {', '.join(sorted(unknown))}; there are {', '.join(tables)}")
+    for name in asked.what or tables:
+        print(f"load: {os.getloadavg()[0]:.1f}")
+        tables[name]()
 
 
 if __name__ == "__main__":

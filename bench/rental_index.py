@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import time
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more threads only wait for each other
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numpy as np
+from matplotlib.figure import Figure
 from rental_market import (
     LATER,
     RECORDED,
@@ -33,6 +34,8 @@ from rental_market import (
     tracking_errors,
 )
 
+from monitor.charts import GREY, MAIN, SECOND, Stamp
+from monitor.framing import framed
 from monitor.index import IndexPoint, Offer, RentalMarket, rental_index
 
 PANELS: list[tuple[str, RentalMarket]] = [
@@ -44,6 +47,9 @@ JUMPS = [
     (date(2026, 8, 17), date(2026, 8, 18)),
     (date(2026, 8, 18), date(2026, 8, 19)),
 ]
+
+
+MEDIAN = "median of what was offered"
 
 
 def index_of(offers: list[Offer], model: str, market: RentalMarket) -> tuple[tuple[IndexPoint, ...], float]:
@@ -113,33 +119,41 @@ def simulated_table(seeds: int) -> None:
 
 def picture(file: Path) -> None:
     """Median and index on the recorded H100 market, and both against the truth on a simulated one, as PNG."""
-    import matplotlib
+    notes = "median: of all offers of the day; index: offers compared with themselves only; right: drawn at random"
+    source = "recorded offers of a public catalogue; simulated offers"
+    points = _points()
+    at = datetime.combine(points[-1].day, datetime.min.time()) if points else LATER
+    stamp = Stamp(at, points[-1].day if points else None, source, notes=(notes,))
+    file.write_bytes(framed("A rental index beside the median of what was offered", stamp, (13.0, 4.4), _fill))
+    print(f"\nwrote {file}")
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5))
-    if RECORDED.exists():
-        offers = recorded_offers("H100", "on_demand")
-        naive = naive_median(offers)
-        points, _ = index_of(offers, "H100", "on_demand")
-        left.plot(list(naive), list(naive.values()), color="tab:red", lw=1, label="median of what was offered")
-        left.plot([p.day for p in points], [p.value_usd_per_gpu_hour for p in points], color="black", label="index")
-        left.set(title="H100 on demand, recorded", ylabel="USD per GPU-hour")
+def _points() -> tuple[IndexPoint, ...]:
+    """The index of the recorded market; none where it is not here."""
+    return index_of(recorded_offers("H100", "on_demand"), "H100", "on_demand")[0] if RECORDED.exists() else ()
+
+
+def _fill(figure: Figure) -> None:
+    left, right = figure.subplots(1, 2)
+    if points := _points():
+        naive = naive_median(recorded_offers("H100", "on_demand"))
+        left.plot(list(naive), list(naive.values()), color=SECOND, lw=1, label=MEDIAN)
+        left.plot([p.day for p in points], [p.value_usd_per_gpu_hour for p in points], color=MAIN, lw=2, label="index")
+        left.set_title("H100 on demand, recorded", loc="left", fontsize=10)
     market: Simulated = simulate(1)
     points, _ = index_of(list(market.offers), "H100", "on_demand")
     naive = naive_median(market.offers)
     start = math.log(points[-1].value_usd_per_gpu_hour) - market.truth[-1]
-    right.plot(market.days, np.exp(market.truth + start), color="tab:green", lw=4, alpha=0.4, label="truth")
-    right.plot(list(naive), list(naive.values()), color="tab:red", lw=1, label="median of what was offered")
-    right.plot([p.day for p in points], [p.value_usd_per_gpu_hour for p in points], color="black", label="index")
-    right.set(title="simulated: providers come, go and err")
+    right.plot(market.days, np.exp(market.truth + start), color=GREY, lw=6, alpha=0.6, label="truth")
+    right.plot(list(naive), list(naive.values()), color=SECOND, lw=1, label=MEDIAN)
+    right.plot([p.day for p in points], [p.value_usd_per_gpu_hour for p in points], color=MAIN, lw=2, label="index")
+    right.set_title("simulated: providers come, go and err", loc="left", fontsize=10)
     for axes in (left, right):
-        axes.legend()
+        axes.set_ylabel("USD per GPU-hour")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower left", fontsize=8, frameon=False, ncols=3)
         axes.tick_params(axis="x", labelrotation=30)
-    figure.tight_layout()
-    figure.savefig(file, dpi=110)
-    print(f"\nwrote {file}")
 
 
 def main() -> None:

@@ -39,7 +39,9 @@ from monitor.replay_report import (
     rule_table,
     week_table,
 )
+from monitor.replay_rigs import rig_checks, rig_marks, rig_table
 from monitor.replay_score import gaps, rule_uses, verdicts
+from monitor.replay_summary import saved_table, summary_table
 from monitor.store import Store
 from monitor.stress.scenario import Scenario
 from monitor.tables import Table, print_table, terminal
@@ -87,7 +89,9 @@ def run(world: World, prices: Path, folder: Path | None = None, strict: bool = F
     for name in sorted(worlds):
         lived, seen = without_hindsight(*worlds[name]) if strict else worlds[name]
         kept = folder / f"{name}{'-strict' if strict else ''}.sqlite" if folder else None
-        found[name] = _run(lived, spans[name], seen, kept)
+        result = _run(lived, spans[name], seen, kept)
+        checks = rig_checks(rig_marks(world), seen, result.start, result.end) if name == "2022" else ()
+        found[name] = replace(result, rigs=checks)
     return found
 
 
@@ -108,12 +112,17 @@ def pages(name: str, result: ReplayResult, strict: ReplayResult) -> list[Table]:
 
 def _pages(name: str, result: ReplayResult) -> Iterator[Table]:
     found = verdicts(result)
+    missed = gaps(result, found[0])
+    yield summary_table(found[0], missed)
     yield issuer_table(found[0])
-    if name == "2022":
-        yield gap_table(gaps(result, found[0]))
+    if missed:
+        yield gap_table(missed)
+    if saved := saved_table(result, found[0]):
+        yield saved
     yield comparison_table(found)
     if name == "2022":
         yield episode_table(result)
+        yield rig_table(result.rigs)
     else:
         yield week_table(result, SHOWN)
         yield episode_table(result, SHOWN)
@@ -135,6 +144,20 @@ HEADS = {
         "by the recorded series that come with Canary alone, without live sources.",
     ),
 }
+
+
+#: what no rule can see because nobody publishes it; which figures were missing for whom stands in the tables
+UNSEEN = (
+    "Loans of vehicles and subsidiaries: a group may say that it owes nothing until a vehicle it does not answer for"
+    " defaults.",
+    "Covenants, waivers and margin calls of private loans: they come out with the next quarterly report or never.",
+    "Borrowers that publish nothing: the most that can be said before they fail is that they are not seen.",
+    "What machines really fetch: an index of asked prices stood far above the deals that were read, and was itself read"
+    " weeks after the day it is about (the table of machines above).",
+    "Prices of credit protection, bonds and new loans, where they are not recorded here: the share of days a rule could"
+    " not tell says so, and a rule that was never able to speak was not tested.",
+    "Whether the thresholds are right: a handful of borrowers in one cycle proves none, and none was fitted to them.",
+)
 
 
 def evidence(results: dict[str, ReplayResult], strict: dict[str, ReplayResult], prices: Path) -> str:
@@ -159,6 +182,7 @@ def evidence(results: dict[str, ReplayResult], strict: dict[str, ReplayResult], 
         lines += [markdown(table) for table in pages(name, result, strict[name])]
         if name == "2026":
             lines += [_cds(result), ""]
+    lines += ["## What public data cannot show", "", *(f"- {text}" for text in UNSEEN), ""]
     return "\n".join(lines)
 
 
@@ -170,7 +194,12 @@ def _cds(result: ReplayResult) -> str:
     """Whether a price of protection alone was ever critical."""
     own = [e for e in result.episodes if "cds_5y_bp" in e.values]
     critical = sum(e.severity == "critical" for e in own)
-    return f"Alarms that look at a credit default swap: {len(own)}, of them critical: {critical}."
+    marks = [m for m in result.book.marks if m.series == "cds_5y_bp" and m.known_at and m.known_at <= result.end]
+    names, top = ", ".join(sorted({m.subject for m in marks})), max(marks, key=lambda m: m.value)
+    return (
+        f"Alarms that look at a credit default swap: {len(own)}, of them critical: {critical}. Marks of swaps known:"
+        f" {len(marks)}, of {names}; the highest is {top.value:,.0f} bp of {top.as_of}, of {top.subject}."
+    )
 
 
 # ---------------------------------------------------------------- speed

@@ -22,6 +22,12 @@ holidays do not age it. What a source answered is kept, bounded, beside what was
 the name of an environment variable (`key_env`) or of a file (`key_file`). A source that refuses us (401, 403, 418, 429,
 451) is left alone for as long as it asks, or two minutes doubling up to six hours; one that stays silent for two hours
 is one `SourceStale` alert.
+
+A value outside of what its series can be is refused, and where one other unit would explain it, that unit is named.
+Raw offers (GPU-hours, tokens) have no second source: a provider that from one day on quotes cents, or the machine of
+eight for one GPU, is kept out of the index with all its offers until the price returns. The reason stands beside the
+source in `canary tick`, `/feeds` and the report, and under the panel in `canary trace rent_h100_on_demand_usd`. Share
+prices are only read in dollars, and not for 90 days after a split.
 """
 COLUMNS = ("source", "what", "unit", "needs", "asked", "limits", "maximum age")
 

@@ -156,7 +156,8 @@ def _facts(group: Dated) -> Iterator[Fact]:
         values.update({name: value for name, value in group.values.items() if value is not None})
     for name, value in (values or {"": 0.0}).items():
         published = group.published or group.published_by
-        yield Fact(name, value, group.as_of, published, None, group.quality, group.source, group.note)
+        bound = group.published is None and published is not None
+        yield Fact(name, value, group.as_of, published, None, group.quality, group.source, group.note, bound)
 
 
 class _Resolver:
@@ -239,6 +240,11 @@ def _event(written: EventText) -> CreditEvent:
     published = written.published or written.published_by
     known_at = None if published is None else end_of_day(max(published, written.happened))
     return CreditEvent(written.kind, written.happened, known_at, written.source, written.note)
+
+
+def load_marks(path: Path) -> tuple[Mark, ...]:
+    """The dated marks of one file in the shape of ``marks.yaml``. Raises InputError with every problem of it."""
+    return _marks(read_file(path))
 
 
 def _marks(text: Text) -> tuple[Mark, ...]:

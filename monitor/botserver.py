@@ -3,7 +3,8 @@
 ``canary demo`` and the tests talk to it. ``with FakeTelegram() as server:`` gives ``server.url`` (the API's root),
 ``server.accepted`` (what was taken, in order) and ``server.asked`` (every request, taken or not).
 ``server.script(method, *failures)`` makes the next requests of a method fail, one each (None: this one succeeds);
-markup Telegram would refuse and texts beyond its limit are refused unasked. ``server.say(text)`` and
+markup Telegram would refuse, texts beyond its limit, and edits of what is not there or says so already are refused
+unasked. ``server.shown(chat)`` is what stands in a chat now, ``server.say(text)`` and
 ``server.press(data)`` queue what a person did for getUpdates.
 """
 
@@ -12,15 +13,58 @@ from __future__ import annotations
 import email.parser
 import email.policy
 import json
-import re
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
+
+from monitor.botrefusals import (
+    BLOCKED,
+    BROKEN,
+    CANNOT_PARSE,
+    CONFLICT,
+    EDITS,
+    HANG,
+    LOST,
+    NO_CHAT,
+    NOT_FOUND,
+    NOT_MODIFIED,
+    SENDS,
+    TOO_OLD,
+    UNAUTHORIZED,
+    Failure,
+    bare,
+    migrated,
+    refusal,
+    too_many,
+    well_formed,
+    words_in,
+)
+
+__all__ = [
+    "BLOCKED",
+    "BROKEN",
+    "CANNOT_PARSE",
+    "CONFLICT",
+    "DATE",
+    "HANG",
+    "LOST",
+    "NOT_FOUND",
+    "NOT_MODIFIED",
+    "NO_CHAT",
+    "TOKEN",
+    "TOO_OLD",
+    "UNAUTHORIZED",
+    "Failure",
+    "FakeTelegram",
+    "Request",
+    "migrated",
+    "too_many",
+    "well_formed",
+]
 
 BOT = {"id": 123456, "is_bot": True, "first_name": "Canary", "username": "canary_test_bot"}
 PERSON = {"id": 42, "is_bot": False, "first_name": "Ada"}
@@ -28,43 +72,6 @@ TOKEN = "123456:TEST-token_of-nobody-0123456789abcdef"  # noqa: S105 (nobody's)
 DATE = 1793534400  # 2026-11-01 12:00 UTC: the time unless a clock is given
 #: methods that are taken and answered with yes
 YES = ("answerCallbackQuery", "setMyCommands", "deleteWebhook", "sendChatAction", "deleteMessage")
-TAGS = ("b", "pre")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One scripted answer. ``hang``: no answer until the server stops. ``lost``: accepted, then the line is cut.
-
-    ``body`` replaces the JSON answer (a proxy's page, say).
-    """
-
-    code: int = 500
-    description: str = ""
-    parameters: dict[str, int] = field(default_factory=dict)
-    hang: bool = False
-    lost: bool = False
-    body: bytes | None = None
-
-
-def too_many(seconds: int) -> Failure:
-    """The answer to too many requests."""
-    return Failure(429, f"Too Many Requests: retry after {seconds}", {"retry_after": seconds})
-
-
-def migrated(new_id: int) -> Failure:
-    """The answer of a group that became a supergroup."""
-    text = "Bad Request: group chat was upgraded to a supergroup chat"
-    return Failure(400, text, {"migrate_to_chat_id": new_id})
-
-
-BLOCKED = Failure(403, "Forbidden: bot was blocked by the user")
-UNAUTHORIZED = Failure(401, "Unauthorized")
-CONFLICT = Failure(409, "Conflict: terminated by other getUpdates request")
-CANNOT_PARSE = Failure(400, 'Bad Request: can\'t parse entities: Unsupported start tag "x" at byte offset 3')
-NO_CHAT = Failure(400, "Bad Request: chat not found")
-BROKEN = Failure(500, "Internal Server Error")
-HANG = Failure(hang=True)
-LOST = Failure(lost=True)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ class FakeTelegram:
         self.asked: list[Request] = []
         #: callback query -> what its sender was told
         self.answered: dict[str, str] = {}
+        #: (chat, number) -> what a message shows: the field its words are in, the words, its buttons
+        self._shown: dict[tuple[str, int], tuple[str, str, Any]] = {}
         self.stopping = threading.Event()
         self._failures: dict[str, deque[Failure | None]] = defaultdict(deque)
         self._updates: list[dict[str, Any]] = []
@@ -122,6 +131,15 @@ class FakeTelegram:
         with self._changed:
             sent = [request.fields for request in self.accepted if request.method == "sendMessage"]
         return [str(fields["text"]) for fields in sent if chat is None or str(fields["chat_id"]) == chat]
+
+    def shown(self, chat: str) -> list[tuple[int, str, list[str]]]:
+        """What the bot's messages in a chat say now, without markup: number, words, labels of the buttons."""
+        with self._changed:
+            mine = sorted((number, shown) for (where, number), shown in self._shown.items() if where == chat)
+        return [
+            (number, words, [key["text"] for row in (keys or {}).get("inline_keyboard", ()) for key in row])
+            for number, (_, words, keys) in mine
+        ]
 
     def say(
         self, text: str, user: int = 42, chat: int = 42, name: str = "Ada", age_s: int = 0, edited: bool = False
@@ -163,7 +181,7 @@ class FakeTelegram:
             failures = self._failures[request.method]
             failure = failures.popleft() if failures else None
         if failure is None:
-            failure = _refusal(request.fields) if request.method == "sendMessage" else None
+            failure = self._refusal(request)
         if failure is None or failure.lost:
             result = self._result(request)
             if result is None:
@@ -186,18 +204,44 @@ class FakeTelegram:
         if method == "answerCallbackQuery":
             with self._changed:
                 self.answered[str(fields["callback_query_id"])] = str(fields.get("text", ""))
-        if method in ("sendMessage", "sendPhoto", "editMessageText"):
-            extra: dict[str, Any] = {"text": str(fields.get("text", ""))}
-            if method == "sendPhoto":
+        if method in SENDS + EDITS:
+            words = words_in(method)
+            extra: dict[str, Any] = {words: str(fields.get(words, ""))}
+            if words == "caption":
                 photo = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}
-                extra = {"photo": [photo], "caption": str(fields.get("caption", ""))}
+                extra |= {"photo": [photo]}
             message = self._message(int(fields["chat_id"]), extra | {"from": BOT})
-            if method == "editMessageText":
+            if method in EDITS:
                 message["message_id"] = int(fields["message_id"])
+            self._show(message["message_id"], request)
             return self._accept(request, message)
+        if method == "deleteMessage":
+            with self._changed:
+                self._shown.pop((str(fields["chat_id"]), int(fields["message_id"])), None)
         if method in YES:
             return self._accept(request, True)
         return None
+
+    def _show(self, number: int, request: Request) -> None:
+        fields, words = request.fields, words_in(request.method)
+        with self._changed:
+            self._shown[str(fields["chat_id"]), number] = (words, bare(fields, words), fields.get("reply_markup"))
+
+    def _refusal(self, request: Request) -> Failure | None:
+        """What Telegram would not take of what is sent or edited."""
+        fields, words = request.fields, words_in(request.method)
+        if request.method not in SENDS + EDITS:
+            return None
+        if request.method in EDITS:
+            with self._changed:
+                shown = self._shown.get((str(fields["chat_id"]), int(fields["message_id"])))
+            if shown is None:
+                return NOT_FOUND
+            if shown[0] != words:
+                return Failure(400, f"Bad Request: there is no {words} in the message to edit")
+            if shown == (words, bare(fields, words), fields.get("reply_markup")) and refusal(fields, words) is None:
+                return NOT_MODIFIED
+        return refusal(fields, words)
 
     def _accept(self, request: Request, result: Any) -> Any:
         with self._changed:
@@ -223,36 +267,6 @@ class FakeTelegram:
             self._updates = [update for update in self._updates if update["update_id"] >= offset]
             self._changed.wait_for(lambda: bool(self._updates) or self.stopping.is_set(), timeout_s)
             return list(self._updates)
-
-
-def _refusal(fields: dict[str, Any]) -> Failure | None:
-    """What Telegram would not take: an empty or too long text, or HTML it cannot parse."""
-    text = str(fields.get("text", ""))
-    if fields.get("parse_mode") == "HTML":
-        if not well_formed(text):
-            return CANNOT_PARSE
-        text = unescape(re.sub(r"<[^<>]*>", "", text))
-    if not text.strip():
-        return Failure(400, "Bad Request: message text is empty")
-    return Failure(400, "Bad Request: message is too long") if len(text.encode("utf-16-le")) > 2 * 4096 else None
-
-
-def well_formed(text: str) -> bool:
-    """Whether every tag is one of ours, closed in order, and nothing else looks like one.
-
-    >>> well_formed("<b>a</b> &lt;"), well_formed("<b>a"), well_formed("<i>a</i>"), well_formed("a < b")
-    (True, False, False, False)
-    """
-    opened: list[str] = []
-    for closing, name in re.findall(r"<(/?)([^<>]*)>", text):
-        if name not in TAGS or (closing and opened[-1:] != [name]):
-            return False
-        if closing:
-            opened.pop()
-        else:
-            opened.append(name)
-    bare = re.sub(r"<[^<>]*>", "", text)
-    return not opened and "<" not in bare and ">" not in bare
 
 
 class _Server(ThreadingHTTPServer):

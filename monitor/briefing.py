@@ -6,11 +6,11 @@ known stays empty, and :mod:`monitor.messages` prints it as ``?`` with its reaso
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from monitor.context import Context, Deadline, Reading, Restore, Sheet, level_of, read_numbers
+from monitor.context import Context, Deadline, Previous, Reading, Restore, Sheet, level_of, nothing_before, read_numbers
 from monitor.known import KnownBook, KnownBorrower, KnownDebt, KnownFacility
 from monitor.model import MARKET, AlertState, Event, Fact, Match, Numbers, Quote, Rule, end_of_day
 from monitor.units import format_usd
@@ -33,8 +33,10 @@ class Desk:
     matches: Mapping[str, Match] = field(default_factory=dict)
     recorded_on: date | None = None
     summaries: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    #: the last different value of a metric and its date, where the database knows one
-    previous: Callable[[str, str], tuple[float, date] | None] = lambda metric, subject: None
+    #: the last different value of a metric and the day that ended it, where the database knows one
+    previous: Previous = nothing_before
+    #: when the oldest evaluation on record was made
+    first_at: datetime | None = None
 
 
 def brief(event: Event, state: AlertState | None, desk: Desk) -> Context:
@@ -50,6 +52,7 @@ def brief(event: Event, state: AlertState | None, desk: Desk) -> Context:
         summary=desk.summaries.get((event.rule, event.subject), ""),
         readings=readings,
         true_since=state.active_at if state else None,
+        maybe_longer=state is not None and state.active_at is not None and state.active_at == desk.first_at,
         flaps=state.flaps if state else 0,
         prices=_prices(readings, desk.numbers),
         because=event.because,
@@ -67,7 +70,7 @@ def brief(event: Event, state: AlertState | None, desk: Desk) -> Context:
         instrument=facility.facility.name if facility else "",
         size_usd=_size(event, desk.numbers),
         recourse=_recourse(debts) if facility else "",
-        next=_next_due(debts, borrower, desk.now),
+        next=next_due(debts, borrower, desk.now, whole=facility is None),
         restores=tuple(_restores(readings, event.subject, desk.numbers, debts, desk.now)),
         sheet=_sheet(borrower),
     )
@@ -118,20 +121,48 @@ def value_of(numbers: Numbers, metric: str, subject: str) -> float | None:
 
 
 # ---------------------------------------------------------------- what comes next
-def _next_due(debts: Iterable[KnownDebt], borrower: KnownBorrower, now: datetime) -> Deadline | None:
-    """The nearest dated obligation that has not passed, else the nearest bucket of the filed maturity table."""
-    dated = [(day, what, debt) for debt in debts for day, what in _dates(debt) if end_of_day(day) > now]
-    if dated:
-        day, what, debt = min(dated, key=lambda item: item[0])
-        amount = debt.number("accreted_usd") or debt.number("principal_usd")
-        return Deadline(f"{debt.debt.name} {what}", _last_minute(day), amount, _cross(borrower, debt, amount))
+MATURITY = "maturity"
+
+
+def next_due(debts: Iterable[KnownDebt], borrower: KnownBorrower, now: datetime, *, whole: bool) -> Deadline | None:
+    """What has to be met next: a maturity that passed without a known outcome, else the nearest day of an instrument
+    that still owes; of a ``whole`` borrower the nearest bucket of its filed table where that ends sooner, or alone is
+    known.
+    """
+    dated = [(day, what, debt) for debt in debts if _amount(debt) != 0 for day, what in _dates(debt)]
+    dated = [
+        (day, what, debt)
+        for day, what, debt in dated
+        if end_of_day(day) > now or (what == MATURITY and _no_outcome(borrower, day))
+    ]
     buckets = [m for m in borrower.maturities if m.ends is not None and end_of_day(m.ends) > now]
-    if buckets:
-        first = min(buckets, key=lambda m: m.starts)
-        assert first.ends is not None
+    first = min(buckets, key=lambda m: m.starts, default=None)
+    nearest = min(dated, key=lambda item: item[0], default=None)
+    if nearest and not (whole and first and first.ends and first.ends < nearest[0]):
+        day, what, debt = nearest
+        amount = _amount(debt)
+        reason = "" if end_of_day(day) > now else "nothing says whether it was paid"
+        return Deadline(
+            f"{debt.debt.name}: {what}", _last_minute(day), amount, _cross(borrower, debt, amount), reason=reason
+        )
+    if first and first.ends:
         what = f"principal of the bucket {first.bucket.replace('_', ' ')} is due"
-        return Deadline(what, _last_minute(first.ends), first.principal_usd, reason="the filing gives no day")
+        reason = f"the filing gives no day; what was paid after {first.fact.as_of} is not taken off"
+        return Deadline(what, _last_minute(first.ends), first.principal_usd, reason=reason)
     return None
+
+
+def _amount(debt: KnownDebt) -> float | None:
+    """What an instrument owes, accreted where it accretes; None where nobody said."""
+    accreted = debt.number("accreted_usd")
+    return debt.number("principal_usd") if accreted is None else accreted
+
+
+def _no_outcome(borrower: KnownBorrower, day: date) -> bool:
+    """Whether a due date lies behind the newest filed total of debt, and no event says what became of it."""
+    filed = borrower.facts.get("debt_usd")
+    told = any(e.kind in ("due_outcome_paid", "due_outcome_extended") and e.happened >= day for e in borrower.events)
+    return not told and (filed is None or filed.as_of < day)
 
 
 def _last_minute(day: date) -> datetime:
@@ -142,7 +173,7 @@ def _last_minute(day: date) -> datetime:
 def _dates(debt: KnownDebt) -> list[tuple[date, str]]:
     found = [(put.on, "may be put back") for put in debt.debt.puts]
     if debt.debt.maturity:
-        found.append((debt.debt.maturity, "matures"))
+        found.append((debt.debt.maturity, MATURITY))
     return found
 
 
@@ -164,8 +195,7 @@ def _restores(
 ) -> Iterable[Restore]:
     for reading in readings:
         if reading.name == "days_to_next_due" and reading.value is not None and reading.value < 0:
-            late = now.date() + timedelta(days=round(reading.value))
-            yield from _payment(debts, late)
+            yield from _payment(debts, day_of(now + timedelta(days=reading.value)))
         if reading.name == "margin_call_btc_usd" and reading.value is not None:
             yield Restore(
                 "btc_usd", reading.value, "usd", how="the price at which the lender calls for more collateral"
@@ -204,7 +234,7 @@ def _paydown(reading: Reading, limit: float, subject: str, numbers: Numbers) -> 
 def _sheet(borrower: KnownBorrower) -> Sheet | None:
     """The filing behind the debt figure, else the newest figure of any kind."""
     fact = borrower.facts.get("debt_usd") or max(borrower.facts.values(), key=lambda f: f.as_of, default=None)
-    return None if fact is None else Sheet(fact.as_of, fact.published, fact.quality, fact.source)
+    return None if fact is None else Sheet(fact.as_of, fact.publication, fact.quality, fact.source)
 
 
 def _prices(readings: Iterable[Reading], numbers: Numbers) -> tuple[Quote, ...]:

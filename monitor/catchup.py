@@ -3,18 +3,21 @@
 What stays a message of its own is what still calls for a person: the newest message about a critical alert that still
 fires as far as is known. Everything else that waited goes into the digest, of every severity: what is over, what was
 repeated meanwhile, warnings and info, notices by their title. Every event of what was taken up is one of the digest's.
-Pure: messages and events in, a message out.
+An alert is told with its rule, its borrower, since when, and the numbers it was judged by. Pure: messages and events
+in, a message out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.model import Event, Line, Message, Severity
+from monitor.units import format_age, format_value
 
 #: a destination in which a message waited this long was out of reach
 OUTAGE_S = 3600.0
@@ -22,6 +25,8 @@ OUTAGE_S = 3600.0
 FEWEST = 4
 #: alerts named in one digest
 MOST = 100
+#: numbers told of each
+NUMBERS = 2
 _VERBS = {"fired": "fires", "error": "cannot be evaluated", "error_over": "can be evaluated again"}
 _NOTICE = "notice"
 
@@ -98,9 +103,33 @@ def _lines(told: Sequence[Event], events: Mapping[str, Event], ids: Sequence[str
     for event in told[:MOST]:
         name = f"{event.rule}{f' #{event.short_id}' if event.short_id else ''}"
         times = f"; it fired {turns[event.short_id]} times" if turns[event.short_id] > 1 else ""
-        lines.append(Line(event.severity, f"{name}, {event.subject}, {_verb(event)} since {_moment(event.at)}{times}"))
+        told_by = f": {numbers}" if (numbers := _numbers(event)) else ""
+        text = f"{name}, {event.subject}, {_verb(event)} since {_moment(event.at)}{times}{told_by}"
+        lines.append(Line(event.severity, text))
     more = len(told) - MOST
     return [*lines, Line("", f"and {more} more: `canary alerts` lists all")] if more > 0 else lines
+
+
+def _numbers(event: Event) -> str:
+    """The first numbers an event was judged by, in their units; of a failed rule, why it failed.
+
+    >>> at = datetime(2026, 11, 1)
+    >>> _numbers(Event("e", "LowCash", "acme", "warning", "fired", at, "", "ok", "firing", "k7",
+    ...                {"liquidity_locked_12m": 0.631, "hardware_mark": None}))
+    'liquidity_locked_12m 0.63x, hardware_mark ?'
+    """
+    if event.kind == "error":
+        return event.reason
+    return ", ".join(f"{name} {_number(name, value)}" for name, value in list(event.values.items())[:NUMBERS])
+
+
+def _number(name: str, value: float | None) -> str:
+    from monitor.metrics import METRICS  # a tenth of a second that nobody else who opens a database has to wait for
+
+    unit = METRICS[name].unit if name in METRICS else ""
+    if value is None:
+        return "?"
+    return format_age(value) if unit == "s" and 0 <= value < math.inf else format_value(value, unit)
 
 
 def _notices(over: Sequence[Message]) -> list[Line]:

@@ -8,21 +8,18 @@ cleaned and never read as markup.
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from monitor.curves import draw_bars, draw_fan, draw_nothing, tilt
+from monitor.framing import framed
 from monitor.markup import clean
 from monitor.model import FloatArray
 from monitor.panels import (
-    CAPTION_LINE,
-    CAPTION_LINES,
     GREY,
     HATCH,
     LARGEST,
@@ -42,12 +39,10 @@ from monitor.panels import (
     at_axis,
     short,
 )
-from monitor.units import format_age
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-DPI = 110
 #: inches of panels side by side before the next begins a new row
 WIDEST = 16.5
 
@@ -64,40 +59,21 @@ def picture(title: str, panels: Sequence[Panel], stamp: Stamp) -> bytes:
     """
     if not panels:
         raise ValueError("a picture needs a panel")
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    rows = _lines(panels)
+    width = max(8.0, min(22.0, max(sum(_size(panel)[0] for panel in line) for line in rows)))
+    heights = [max(_size(panel)[1] for panel in line) for line in rows]
+    body = sum(heights) + 0.25 * (len(heights) - 1)
+    return framed(title, stamp, (width, body), lambda figure: _fill(figure, rows, heights))
 
-    style: dict[Any, Any] = {
-        "text.parse_math": False,
-        "text.usetex": False,
-        "font.family": "DejaVu Sans",
-        "font.size": 9,
-    }
-    caption = _caption(stamp)
-    lines_of_panels = _lines(panels)
-    width = max(8.0, min(22.0, max(sum(_size(panel)[0] for panel in line) for line in lines_of_panels)))
-    lines = [line for text in caption for line in textwrap.wrap(text, int(width * 16.5))]
-    head, foot = 0.75, 0.2 + 0.17 * len(lines)
-    heights = [max(_size(panel)[1] for panel in line) for line in lines_of_panels]
-    height = sum(heights) + 0.25 * (len(heights) - 1) + head + foot
-    with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script the font lacks shows as boxes
-        figure = Figure(figsize=(width, height), dpi=DPI)
-        FigureCanvasAgg(figure)
-        figure.set_layout_engine(
-            "constrained", rect=(0.006, foot / height, 0.988, 1 - (head + foot) / height), wspace=0.04
-        )
-        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-        for row, line in enumerate(lines_of_panels):
-            cells = grid[row, 0].subgridspec(1, len(line), width_ratios=[_size(panel)[0] for panel in line])
-            for i, panel in enumerate(line):
-                named = i == 0 or not _same_rows(panel, line[i - 1])
-                _draw(panel, figure.add_subplot(cells[0, i]), figure, named)
-        _frame(figure, title, stamp, lines, height)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+
+def _fill(figure: Figure, rows: Sequence[Sequence[Panel]], heights: Sequence[float]) -> None:
+    """Every panel in its place."""
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    for row, line in enumerate(rows):
+        cells = grid[row, 0].subgridspec(1, len(line), width_ratios=[_size(panel)[0] for panel in line])
+        for i, panel in enumerate(line):
+            named = i == 0 or not _same_rows(panel, line[i - 1])
+            _draw(panel, figure.add_subplot(cells[0, i]), figure, named)
 
 
 def _lines(panels: Sequence[Panel]) -> list[list[Panel]]:
@@ -143,28 +119,6 @@ def _size(panel: Panel) -> tuple[float, float]:
 def _same_rows(one: Panel, other: Panel) -> bool:
     both = isinstance(one, Dots) and isinstance(other, Dots)
     return both and [r.label for r in one.rows] == [r.label for r in other.rows]  # type: ignore[union-attr]
-
-
-def _frame(figure: Figure, title: str, stamp: Stamp, lines: Sequence[str], height: float) -> None:
-    """Title, the mark of recorded prices, and the caption below."""
-    figure.text(0.012, 1 - 0.14 / height, clean(title, TITLE), va="top", fontsize=13, weight="bold")
-    below = 1 - 0.44 / height
-    if stamp.recorded is not None:
-        box = {"facecolor": "#F7D448", "edgecolor": "none", "pad": 2.5}
-        text = f"RECORDED {stamp.recorded}: recorded prices of that day, not today's"
-        figure.text(0.014, below, text, va="top", fontsize=8.5, weight="bold", bbox=box)
-    else:
-        figure.text(0.012, below, f"as of {stamp.as_of:%Y-%m-%d %H:%M} UTC", va="top", fontsize=8.5)
-    figure.text(0.012, 0.1 / height, "\n".join(lines), va="bottom", fontsize=7.5, color="#444444", linespacing=1.35)
-
-
-def _caption(stamp: Stamp) -> list[str]:
-    """The lines below: notes first, the stamp last; as many as can be read."""
-    notes = [clean(note, CAPTION_LINE) for note in stamp.notes]
-    if len(notes) > CAPTION_LINES:
-        notes = [*notes[:CAPTION_LINES], f"and {len(notes) - CAPTION_LINES} more notes: --json"]
-    age = f"; oldest figure {format_age(stamp.oldest_s)} old" if stamp.oldest_s is not None else ""
-    return [*notes, f"as of {stamp.as_of:%Y-%m-%d %H:%M} UTC{age}; source: {clean(stamp.source, 200)}"]
 
 
 # ---------------------------------------------------------------- a grid
@@ -266,7 +220,7 @@ def _dots(panel: Dots, axes: Axes, named: bool) -> None:
     axes.set_xlim(left, right)
     axes.xaxis.set_major_formatter(lambda value, _: at_axis(value, panel.unit))
     axes.set_xlabel(panel.x_label)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=8)
     axes.grid(axis="x", alpha=0.3)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

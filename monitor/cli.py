@@ -335,14 +335,15 @@ def book_refresh(shell: Shell, borrower: str | None, yes: bool, dry_run: bool) -
 @click.argument("tape", metavar="TAPE")
 @click.option("--map", "map_", required=True, metavar="MAP.yaml", help=MAP)
 @click.option("--out", metavar="DIR", help="also write every line that was left out")
+@click.option("--watch", multiple=True, metavar="OBLIGOR", help="write this obligor into the book; may be repeated")
 @shared
 @click.pass_obj
-def book_import(shell: Shell, tape: str, map_: str, out: str | None) -> int:
+def book_import(shell: Shell, tape: str, map_: str, out: str | None, watch: tuple[str, ...]) -> int:
     """Read a loan tape (CSV or Parquet) and say what was understood and what was left out; canary large stresses it."""
     from monitor.large.command import run_import
 
     with shell.guard():
-        return run_import(shell, tape, map_, out)
+        return run_import(shell, tape, map_, out, watch)
 
 
 @cli.command()
@@ -353,7 +354,7 @@ def book_import(shell: Shell, tape: str, map_: str, out: str | None) -> int:
 @click.option("--spread", metavar="SHOCK", help="a move of credit spreads, for example +300bp")
 @click.option("--paths", type=int, metavar="N", help="also the chance of a breach within a year over N simulated paths")
 @click.option(
-    "--given", multiple=True, metavar="MOVE", help='chances given a move, for example "rent -40%"; repeatable'
+    "--given", multiple=True, metavar="MOVE", help='chances given a move in a year, or "rent -40% by 6m"; repeatable'
 )
 @click.option("--at", metavar="T", help=STRESS_AT)
 @click.option("--picture", metavar="FILE.png", help=PICTURE)

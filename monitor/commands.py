@@ -7,7 +7,7 @@ machines. It reaches nothing by itself: no store, no source, no channel.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
@@ -352,8 +352,8 @@ FACT_HEADS = (
     Head("quality"),
     Head("source", right=True),
 )
-DEBT_HEADS = (Head("debt"), Head("kind"), Head("due"), Head("recourse"), *FACT_HEADS)
-POOL_HEADS = (Head("facility"), Head("pool"), *FACT_HEADS)
+DEBT_HEADS = (Head("debt"), Head("kind", expendable=2), Head("due"), Head("recourse", expendable=1), *FACT_HEADS)
+POOL_HEADS = (Head("facility"), Head("pool", expendable=1), *FACT_HEADS)
 
 
 class _Sources:
@@ -370,10 +370,15 @@ class _Sources:
             Cell(fact.field, tone),
             Cell(_value(fact), tone),
             Cell(fact.as_of.isoformat()),
-            Cell(fact.published.isoformat() if fact.published else UNKNOWN),
+            Cell(fact.publication),
             Cell(fact.quality, tone),
             Cell(f"[{self.seen.setdefault(text, len(self.seen) + 1)}]"),
         )
+
+    def rows(self, of: Sequence[str], facts: Iterable[Fact]) -> list[tuple[Cell, ...]]:
+        """The figures of one instrument or pool; what it is stands in the first row only."""
+        named, again = tuple(map(Cell, of)), (Cell(""),) * len(of)
+        return [(*(again if i else named), *self.row(fact)) for i, fact in enumerate(facts)]
 
     def table(self) -> Table:
         """What the numbers stand for."""
@@ -384,24 +389,30 @@ def borrower_reply(borrower: KnownBorrower, now: datetime) -> Reply:
     """Every figure of one borrower with its dates and source."""
     who, sources = borrower.borrower, _Sources()
     notes = [Cell(f"missing: {text}", "warning") for text in who.missing]
-    notes += [Cell(f"{event.happened} {event.kind.replace('_', ' ')}: {event.source}") for event in borrower.events]
+    for one in borrower.events:
+        said = f"{one.note.rstrip('.')}; {one.source}" if one.note else one.source
+        notes.append(Cell(f"{one.happened} {one.kind.replace('_', ' ')}: {said}"))
     title = f"{who.name} ({who.kind.replace('_', ' ')}, {who.status.replace('_', ' ')}), {who.file}"
     tables = [Table(title, FACT_HEADS, tuple(map(sources.row, borrower.facts.values())), tuple(notes))]
     debts = [
-        (
-            Cell(known.debt.id),
-            Cell(known.debt.kind.replace("_", " ")),
-            Cell(str(known.debt.maturity or UNKNOWN)),
-            Cell(known.debt.recourse or UNKNOWN),
-            *sources.row(fact),
-        )
+        row
         for known in borrower.debts
-        for fact in known.facts.values()
+        for row in sources.rows(
+            (
+                known.debt.id,
+                known.debt.kind.replace("_", " "),
+                str(known.debt.maturity or UNKNOWN),
+                known.debt.recourse or UNKNOWN,
+            ),
+            known.facts.values(),
+        )
     ]
     pools = [
-        (Cell(pool.facility.id), Cell(pool.facility.pool.replace("_", " ")), *sources.row(fact))
+        row
         for pool in borrower.facilities
-        for fact in (*pool.facts.values(), *_pool_facts(pool))
+        for row in sources.rows(
+            (pool.facility.id, pool.facility.pool.replace("_", " ")), (*pool.facts.values(), *_pool_facts(pool))
+        )
     ]
     tables += [Table("debts", DEBT_HEADS, tuple(debts))] if debts else []
     tables += [Table("facilities", POOL_HEADS, tuple(pools))] if pools else []
@@ -449,6 +460,7 @@ def _fact_json(fact: Fact) -> dict[str, object]:
         "value": value,
         "as_of": fact.as_of.isoformat(),
         "published": fact.published.isoformat() if fact.published else None,
+        "published_at_latest": fact.at_latest,
         "quality": fact.quality,
         "source": fact.source,
         "note": fact.note,

@@ -13,6 +13,14 @@ from monitor.model import MARKET, Column, Event, FloatArray, Level, Numbers, Quo
 from monitor.units import parse_quantity
 from monitor.values import unit_of
 
+#: (metric, subject, value now) -> the last different value and the day that ended it, where they are known
+Previous = Callable[[str, str, float | None], tuple[float, date] | None]
+
+
+def nothing_before(metric: str, subject: str, value: float | None) -> tuple[float, date] | None:
+    """What is known before where nobody remembers."""
+    return None
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -28,7 +36,7 @@ class Reading:
     line: tuple[str, float] | None = None
     reason: str = ""
     previous: float | None = None
-    previous_on: date | None = None
+    previous_until: date | None = None
     low: float | None = None
     high: float | None = None
     age_s: float | None = None
@@ -63,7 +71,8 @@ class Sheet:
     """Where the balance sheet behind the numbers comes from."""
 
     as_of: date | None
-    published: date | None
+    #: a day, ``by`` a day, or ``?``
+    publication: str
     quality: str
     source: str
 
@@ -99,6 +108,8 @@ class Context:
     recourse: str = ""
     readings: tuple[Reading, ...] = ()
     true_since: datetime | None = None
+    #: it was true when anybody looked for the first time
+    maybe_longer: bool = False
     flaps: int = 0
     next: Deadline | None = None
     restores: tuple[Restore, ...] = ()
@@ -149,12 +160,12 @@ def read_numbers(
     event: Event,
     rule: Rule | None,
     numbers: Numbers,
-    previous: Callable[[str, str], tuple[float, date] | None] = lambda metric, subject: None,
+    previous: Previous = nothing_before,
 ) -> tuple[Reading, ...]:
     """The readings of one event: each number its rule named, with line, range and age from the evaluation's columns.
 
     ``event.values`` decides which numbers are shown and their values, since they are what was judged; ``numbers`` adds
-    units and ranges; ``previous(metric, subject)`` gives the last different value and its date where it is known.
+    units and ranges; ``previous`` gives what stood there before.
     """
     units = {name: column.unit for name, column in numbers.columns.items()}
     limits = lines_of_rule(rule.expr, units) if rule else {}
@@ -167,18 +178,18 @@ def _reading(
     name: str,
     line: tuple[str, float] | None,
     numbers: Numbers,
-    previous: Callable[[str, str], tuple[float, date] | None],
+    previous: Previous,
 ) -> Reading:
     """One number: the judged value, and what the evaluation's column adds to it."""
     value = _finite_or_none(event.values.get(name))
-    before, before_on = previous(name, event.subject) or (None, None)
+    before, until = previous(name, event.subject, value) or (None, None)
     column = numbers.columns.get(name)
     if column is None:
-        return Reading(name, value, "", line, event.reason if value is None else "", before, before_on)
+        return Reading(name, value, "", line, event.reason if value is None else "", before, until)
     subjects = numbers.subjects.get(column.level, ())
     i = _index_of(subjects, event.subject, column, value)
     if i is None:
-        return Reading(name, value, column.unit, line, event.reason if value is None else "", before, before_on)
+        return Reading(name, value, column.unit, line, event.reason if value is None else "", before, until)
     worst = f"worst: {subjects[i].split('/', 1)[-1]}" if column.level == "facility" != level_of(event.subject) else ""
     return Reading(
         name,
@@ -187,7 +198,7 @@ def _reading(
         line,
         reason=column.reasons.get(i, event.reason) if value is None else "",
         previous=before,
-        previous_on=before_on,
+        previous_until=until,
         low=_at(column.low, i),
         high=_at(column.high, i),
         age_s=_at(column.age_s, i),

@@ -7,12 +7,13 @@ growth of issuance is too high the further back one looks; instruments without a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from monitor.known import KnownBook, as_number
-from monitor.model import DebtKind, Mark
+from monitor.model import DebtKind, Mark, Quote
 from monitor.stress.assumptions import seconds
 from monitor.stress.field import Value
 
@@ -98,3 +99,22 @@ def equal_rating_loans(marks: Sequence[Mark]) -> list[Mark]:
     loans = [mark for mark in marks if mark.series == "loan_spread_bp"]
     by_borrower = [[m for m in loans if m.subject == who] for who in sorted({m.subject for m in loans})]
     return max((rows for rows in by_borrower if len(rows) >= 2), key=lambda rows: rows[-1].as_of, default=[])
+
+
+def net_debt_to_market_value(
+    book: KnownBook, quotes: Mapping[tuple[str, str], Quote], net_debt_usd: Mapping[str, float]
+) -> tuple[float, tuple[str, ...]]:
+    """(net debt over market value of those borrowers that have both, who they are); NaN and nobody when none has.
+
+    Market value is the count of shares of the book times the price in force.
+    """
+    values: dict[str, float] = {}
+    for borrower in book.borrowers:
+        shares = borrower.facts.get("shares_outstanding")
+        count = as_number(shares) if shares is not None else None
+        quote = quotes.get(("share_price_usd", borrower.id))
+        if count and quote is not None and quote.known and borrower.id in net_debt_usd:
+            values[borrower.id] = count * quote.value
+    if not values:
+        return math.nan, ()
+    return sum(net_debt_usd[who] for who in values) / sum(values.values()), tuple(sorted(values))

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from monitor.charts import GREY, MAIN, SECOND
+from monitor.charts import GREY, MAIN, SECOND, Stamp
+from monitor.framing import framed
+from monitor.model import Numbers, Quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: metric -> its word and how it is drawn: different in line and lightness, not only in hue
 VOLUME = {
@@ -43,6 +46,10 @@ class Series(Protocol):
         """Name -> a value or NaN at each."""
 
     @property
+    def newest(self) -> Numbers:
+        """The numbers at the last moment, with the prices behind them."""
+
+    @property
     def spreads(self) -> tuple[tuple[datetime, float], ...]:
         """(day, bp) of new loans of equal rating."""
 
@@ -51,24 +58,40 @@ class Series(Protocol):
         """The day of the newest prices where they are recorded ones."""
 
 
+TITLE = "Credit and technology on one clock"
+NOTES = ("each number as it was known at the time; a ring is its highest",)
+
+
 def draw_cycle(found: Series, path: Path) -> None:
     """Three panels over one axis of time: how much is borrowed, at what price, what machines fetch. Writes a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    stamp = Stamp(found.times[-1], found.recorded, "; ".join(_sources(found)), _oldest_s(found), NOTES)
+    path.write_bytes(framed(TITLE, stamp, (9.0, 6.6), lambda figure: _fill(figure, found)))
 
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    FigureCanvasAgg(figure)
+
+def _fill(figure: Figure, found: Series) -> None:
     volume, price, work = figure.subplots(3, 1, sharex=True)
-    _lines(volume, found, VOLUME, 1e-9, "credit: bn USD")
-    _lines(price, found, PRICE, 1.0, "credit: bp")
+    _lines(volume, found, VOLUME, 1e-9, "credit, bn USD")
+    _lines(price, found, PRICE, 1.0, "credit, bp over the base rate")
     _loans(price, found)
-    _lines(work, found, WORK, None, "technology: first known = 100")
+    _lines(work, found, WORK, None, "technology, first known = 100")
     margin = (found.times[-1] - found.times[0]) / 50
     work.set_xlim(found.times[0] - margin, found.times[-1] + margin)
-    mark = f" (RECORDED {found.recorded})" if found.recorded else ""
-    title = "Credit and technology on one clock, each as it was known; a ring is its highest"
-    figure.suptitle(title + mark, fontsize=11)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+def _drawn(found: Series) -> list[Quote]:
+    """The prices behind the lines, as they are now."""
+    quotes = (found.newest.quotes.get((name, "market")) for name in (*PRICE, *WORK))
+    return [quote for quote in quotes if quote is not None and quote.known]
+
+
+def _sources(found: Series) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(("filings and loans in the book", *(quote.source for quote in _drawn(found)))))
+
+
+def _oldest_s(found: Series) -> float | None:
+    """How old the oldest of these prices is."""
+    ages = [(found.times[-1] - one.observed_at).total_seconds() for one in _drawn(found) if one.observed_at]
+    return max(ages, default=None)
 
 
 def _lines(axes: Axes, found: Series, styles: Styles, scale: float | None, label: str) -> None:

@@ -6,6 +6,7 @@ and what a machine and its work fetch. Nothing is interpolated; what was not kno
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from monitor import feeds, market, metrics
 from monitor.briefing import day_of
 from monitor.commands import Reply
-from monitor.credit_cycle import equal_rating_loans
+from monitor.credit_cycle import equal_rating_loans, net_debt_to_market_value
 from monitor.known import as_known
 from monitor.metrics import METRICS
 from monitor.model import CanaryError, Column, Numbers, Observation, end_of_day
@@ -39,7 +40,7 @@ TECHNOLOGY = (
 ISSUANCE = ("issuance_12m_loans_usd", "issuance_12m_high_yield_usd", "issuance_12m_convertible_usd")
 SHOWN = (*CREDIT, *ISSUANCE, *TECHNOLOGY)
 LABELS = {
-    "sector_debt_usd": "debt\nUSD",
+    "sector_debt_usd": "debt, USD\n(borrowers)",
     "issuance_12m_usd": "issued in\na year, USD",
     "issuance_growth_12m": "issuance\ngrowth",
     "sector_net_debt_to_ebitda": "net debt /\nEBITDA",
@@ -56,7 +57,6 @@ MAX_QUARTERS = 80
 NOTES = (
     "each line knows what was known that day; a fall below zero is a rise",
     "debt is that of the borrowers known by then, so it also grows as more of them are read",
-    "? net debt over market value, against 2021: neither shares outstanding nor the sector of 2021 are in the book",
 )
 
 
@@ -70,6 +70,10 @@ class Clock:
     #: (day, bp) of new loans of equal rating, from the marks themselves
     spreads: tuple[tuple[datetime, float], ...] = ()
     recorded: date | None = None
+    #: how many borrowers the debt of each moment is that of
+    borrowers: tuple[str, ...] = ()
+    #: net debt over market value now (NaN: unknown), of those borrowers
+    net_debt_to_market: tuple[float, tuple[str, ...]] = (math.nan, ())
 
 
 def quarter_ends(first: date, last: date) -> list[date]:
@@ -96,12 +100,17 @@ def clock(world: World, seen: Sequence[Observation], moments: Sequence[datetime]
     names = tuple(name for name in SHOWN if name in METRICS)
     rows = []
     for at in moments:
-        past = tape.history(at, ids)
-        rows.append(metrics.compute(as_known(world.book, at), tape.quotes(at), (), past.get, at, False, names))
+        past, newest = tape.history(at, ids), at == moments[-1]
+        wanted = (*names, "net_debt_usd") if newest else names
+        rows.append(metrics.compute(as_known(world.book, at), tape.quotes(at), (), past.get, at, False, wanted))
     values = {name: tuple(float(numbers.columns[name].values[0]) for numbers in rows) for name in names}
-    marks = as_known(world.book, moments[-1]).marks
-    loans = tuple((end_of_day(mark.as_of), mark.value) for mark in equal_rating_loans(marks))
-    return Clock(tuple(moments), values, rows[-1], loans)
+    book, last = as_known(world.book, moments[-1]), rows[-1]
+    loans = tuple((end_of_day(mark.as_of), mark.value) for mark in equal_rating_loans(book.marks))
+    owed = last.columns["net_debt_usd"]
+    net_debt = {who: float(owed.values[i]) for i, who in enumerate(last.subjects["borrower"]) if owed.known[i]}
+    ratio = net_debt_to_market_value(book, last.quotes, net_debt)
+    counts = tuple(numbers.columns["sector_debt_usd"].detail.get(0, "").partition(" ")[0] for numbers in rows)
+    return Clock(tuple(moments), values, last, loans, borrowers=counts, net_debt_to_market=ratio)
 
 
 # ---------------------------------------------------------------- shown
@@ -111,12 +120,17 @@ def page(found: Clock, names: Sequence[str], title: str) -> Table:
     rows = tuple(
         (
             Cell(f"{at - timedelta(seconds=1):%Y-%m-%d}"),
-            *(Cell(_cell(found.values[name][i], METRICS[name].unit)) for name in names),
+            *(Cell(_cell(found.values[name][i], METRICS[name].unit) + _of(found, name, i)) for name in names),
         )
         for i, at in enumerate(found.times)
     )
     notes = [Cell(_behind(name, found.newest.columns[name]), "dim") for name in names]
     return Table(title, heads, rows, tuple(notes), banner(found.recorded))
+
+
+def _of(found: Clock, name: str, i: int) -> str:
+    """How many borrowers a sum is that of: a sum over few is not a small sector."""
+    return f" ({found.borrowers[i]})" if name == "sector_debt_usd" and found.borrowers[i] else ""
 
 
 def _cell(value: float, unit: str) -> str:
@@ -130,6 +144,19 @@ def _behind(name: str, column: Column) -> str:
         return f"{UNKNOWN} {name}: {column.reasons.get(0, '')}"
     parts = (column.detail.get(0, ""), *column.used.get(0, ()))
     return f"{name}: {'; '.join(part for part in parts if part) or METRICS[name].doc}"
+
+
+def _against_market(found: Clock) -> str:
+    """Net debt over market value in words, or what is missing for it."""
+    ratio, who = found.net_debt_to_market
+    if not who:
+        return (
+            f"{UNKNOWN} net debt over market value: no borrower has both shares_outstanding and a share price in force"
+        )
+    return (
+        f"net debt over market value {ratio:.2f}x, {len(who)} borrowers: {', '.join(who)};"
+        " against 2021 it is not known: the sector of then is not in the book"
+    )
 
 
 def run_cycle(shell: Shell, start: str | None, at: str | None, file: str | None) -> int:
@@ -151,7 +178,7 @@ def run_cycle(shell: Shell, start: str | None, at: str | None, file: str | None)
     found = clock(world, seen, [*(end_of_day(day) for day in days[:-1]), last])
     found = replace(found, recorded=None if live else day_of(last))
     tables = [page(found, CREDIT, "Credit"), page(found, TECHNOLOGY, "Technology")]
-    tables.append(Table("", notes=tuple(Cell(note, "dim") for note in NOTES)))
+    tables.append(Table("", notes=tuple(Cell(note, "dim") for note in (*NOTES, _against_market(found)))))
     if file is not None:
         tables.append(_drawn(found, file))
     return shell.show(Reply(as_json(found), tuple(tables)))
@@ -192,5 +219,10 @@ def as_json(found: Clock) -> dict[str, object]:
         "newest": {
             name: {"reason": c.reasons.get(0), "detail": c.detail.get(0), "used": list(c.used.get(0, ()))}
             for name, c in found.newest.columns.items()
+            if name in found.values
+        },
+        "net_debt_to_market_value": {
+            "value": found.net_debt_to_market[0] if found.net_debt_to_market[1] else None,
+            "borrowers": list(found.net_debt_to_market[1]),
         },
     }

@@ -31,7 +31,7 @@ from monitor.bot.service import LOOK_S, Bot
 from monitor.config import Config, inputs_hash, routes_of
 from monitor.health import ClockWatch, Health, not_alive, sd_notify, watchdog_s
 from monitor.heartbeat import Pulse, place
-from monitor.illustrator import Illustrator
+from monitor.illustrator import Illustrator, chosen_of
 from monitor.logsafe import TICK
 from monitor.messages import notice
 from monitor.model import CanaryError, InputError, Line, Message
@@ -177,7 +177,13 @@ class Daemon:
         self.stop = asyncio.Event()
         self.delivering = asyncio.Lock()
         self.worker = Worker()
-        self.pictures = Illustrator(self.worker, self.clock, self.inputs.config.found, offline)
+        self.pictures = Illustrator(
+            self.worker,
+            self.clock,
+            self.inputs.config.found,
+            offline,
+            chosen=lambda rule: chosen_of(self.inputs.world.rules, rule),
+        )
         desk = Desk(lambda: self.inputs.world, lambda: self.memory, self._on_writer, self.worker, offline)
         self.bot = Bot(desk, self.board.hearing, self._say, environ, clock, self._notify)
         self.nightly = Nightly(clock(), dict(environ))

@@ -116,6 +116,9 @@ class Terminal:
             self._bubble(self._picture(request, plain_of(str(fields.get("caption", "")))))
         elif request.method == "answerCallbackQuery" and fields.get("text"):
             self._bubble(f"(a small box) {fields['text']}")
+        elif request.method.startswith("editMessage"):  # the message above: what it says now in its first line
+            first = plain_of(str(fields.get("text") or fields.get("caption"))).split("\n")[:2]
+            self._bubble(f"(the message changes) {' | '.join(first)}")
         markup = fields.get("reply_markup")
         if isinstance(markup, dict) and request.method.startswith("send"):
             self._buttons(markup["inline_keyboard"])
@@ -198,6 +201,7 @@ class Demo:
         started = time.monotonic()
         while bot.talk.answered == before and time.monotonic() - started < PATIENCE_S:
             await asyncio.sleep(0.02)
+        await self.daemon.deliver()
         self._catch_up()
         if inputs_hash(self.daemon.inputs.config) != self.daemon.inputs.seen:  # a rule was edited from the chat
             await self.daemon.evaluate()

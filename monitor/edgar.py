@@ -164,11 +164,12 @@ def read_facts(answer: object) -> Facts:
         if count > MAX_FACTS:
             raise FeedError(f"more than {MAX_FACTS:,} facts")
         if isinstance(rows, list) and not str(tag).startswith(CUSTOMER_COINS):
-            found[str(tag)] = tuple(r for r in map(_reported, rows) if r is not None)
+            found[str(tag)] = tuple(r for r in map(reported, rows) if r is not None)
     return Facts(str(answer.get("entityName", "")), found, foreign=not found and "ifrs-full" in groups)
 
 
-def _reported(row: object) -> Reported | None:
+def reported(row: object) -> Reported | None:
+    """One report as it is sent, or None without dates or a value that can be."""
     if not isinstance(row, dict) or not isinstance(row.get("val"), int | float) or isinstance(row["val"], bool):
         return None
     try:

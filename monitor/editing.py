@@ -127,7 +127,7 @@ def propose(config: Config, wish: Wish, past: Sequence[Audit] = ()) -> Shown:
     CanaryError or InputError, with nothing changed, when the rule, the value or the result cannot be used, or when the
     wish could mean several numbers (the text lists them).
     """
-    texts = _texts(config)
+    texts = rule_texts(config)
     text, node = find_rule(texts, wish.rule)
     place = _chosen(places(text, node, wish.rule, wish.key), wish)
     return _checked(config, texts, text, make(text, place, wish.value), place, past)
@@ -137,9 +137,9 @@ def propose_undo(config: Config, rule: str, past: Sequence[Audit]) -> Shown:
     """The edit that takes back the newest edit of a rule that stands. CanaryError when the file went on since."""
     last = next((one for one in past if one.action == RULE and one.undone is None), None)
     if last is None:
-        raise CanaryError(f"no edit of {rule[:60]} stands that could be taken back; canary audit shows what was done")
+        raise CanaryError(f"no edit of {rule[:60]} stands that could be taken back")
     done = _kept(last)
-    texts = _texts(config)
+    texts = rule_texts(config)
     text = texts.get(str(config.paths.rules / done.file))
     if text is None or digest(text.text.encode()) != done.leaves:
         raise CanaryError(
@@ -150,7 +150,7 @@ def propose_undo(config: Config, rule: str, past: Sequence[Audit]) -> Shown:
     return _checked(config, texts, text, done.edit.back, place, past, last.number)
 
 
-def _texts(config: Config) -> dict[str, Text]:
+def rule_texts(config: Config) -> dict[str, Text]:
     """Every rule file by its path."""
     if config.found.starter:
         raise CanaryError(STARTER)

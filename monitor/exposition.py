@@ -122,6 +122,8 @@ def _post(post: Post, now: datetime) -> Iterator[Metric]:
     done = {(channel, end): post.outcomes.get((channel, end), 0) for channel in channels for end in OVER}
     yield _counter("messages", "Messages by what became of them, over all starts", done, "channel", "outcome")
     tried = {(channel,): n for channel, n in sorted(post.attempts.items())}
+    edits = {key: n for key, n in sorted(post.edits.items()) if key[1] in OVER}
+    yield _counter("edits", "Edits of messages by what became of them, over all starts", edits, "channel", "outcome")
     yield _counter("send_attempts", "Attempts to send, over all starts", tried, "channel")
     broken = {(channel,): channel in post.broken for channel in channels}
     yield _gauge("channel_broken", "1 when the last message was refused for good", broken, "channel")

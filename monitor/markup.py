@@ -37,6 +37,8 @@ def clean(text: str, limit: int = TEXT_CHARACTERS) -> str:
     >>> clean("abcdef", limit=4)
     'abc…'
     """
+    if text.isascii() and text.isprintable() and len(text) <= limit:  # most texts by far
+        return " ".join(text.split())
     kept: list[str] = []
     marks = 0
     for character in text[: limit * 4]:

@@ -237,13 +237,13 @@ def _stands(context: Context) -> bool:
 
 
 def _reading_text(reading: Reading) -> str:
-    """``name value, line > limit; was previous on date (how old; note)``."""
+    """``name value, line > limit; was previous until date (how old; note)``."""
     text = f"{reading.name} {_shown(reading.value, reading.unit, reading.reason)}"
     if reading.line:
         text += f", line {reading.line[0]} {_shown(reading.line[1], reading.unit)}"
     if reading.previous is not None:
-        on = reading.previous_on.isoformat() if reading.previous_on else "an unknown date"
-        text += f"; was {_shown(reading.previous, reading.unit)} on {on}"
+        until = reading.previous_until.isoformat() if reading.previous_until else "an unknown date"
+        text += f"; was {_shown(reading.previous, reading.unit)} until {until}"
     notes = [f"{format_age(reading.age_s)} old"] if reading.age_s is not None else []
     notes += [reading.detail] if reading.detail else []
     return f"{text} ({'; '.join(notes)})" if notes else text
@@ -255,9 +255,8 @@ def _since(context: Context, now: datetime) -> str:
     text = "" if event.kind == "resolved" else f"true since {UNKNOWN_TEXT}; "
     if context.true_since:
         until = event.at if event.kind == "resolved" else now
-        text = (
-            f"true since {_moment(context.true_since)} ({format_age((until - context.true_since).total_seconds())}); "
-        )
+        begun = _moment(context.true_since) + (" or earlier" if context.maybe_longer else "")
+        text = f"true since {begun} ({format_age((until - context.true_since).total_seconds())}); "
     text += f"{_VERBS[event.kind]} {_moment(event.at)}"
     if context.flaps > 1:
         text += f"; it flapped: {context.flaps} times since the last message"
@@ -351,8 +350,8 @@ def _sheet(sheet: Sheet | None, now: datetime) -> str:
     if sheet is None or sheet.as_of is None:
         return f"as of {UNKNOWN_TEXT} (no dated balance sheet is known)"
     age = format_age((now - end_of_day(sheet.as_of)).total_seconds())
-    published = sheet.published.isoformat() if sheet.published else UNKNOWN_TEXT
-    return f"as of {sheet.as_of.isoformat()} ({age} old), published {published}, {sheet.quality}: {sheet.source}"
+    origin = f"published {sheet.publication}, {sheet.quality}: {sheet.source}"
+    return f"as of {sheet.as_of.isoformat()} ({age} old), {origin}"
 
 
 def _prices(contexts: Sequence[Context], now: datetime) -> list[Line]:

@@ -42,7 +42,8 @@ def cds_5y_bp(view: View) -> Field:
 # ---------------------------------------------------------------- what falls due
 @metric("borrower", "days", "min", needs=("maturity", "puts"))
 def days_to_next_due(view: View) -> Field:
-    """Days to the next dated principal or put; below zero: the day has passed and no outcome is known."""
+    """Days to the end (UTC) of the day on which principal or a put is next due; below zero: that day is over and no
+    outcome is known. A payment is not late on the day it is due."""
     return Field.of([_next_due(view, b) for b in range(view.n)])
 
 
@@ -52,7 +53,7 @@ def _next_due(view: View, b: int) -> Value:
     if not found:
         return Value.unknown("no instrument with a dated maturity, put or schedule is known")
     first = found[0]
-    days = (seconds(first.on) - 86400.0 - now.timestamp()) / 86400.0
+    days = (seconds(first.on) - now.timestamp()) / 86400.0
     what = "put" if first.is_put else "principal"
     return Value.exact(days, detail=f"{what} of {first.debt.debt.id} on {first.on}")
 
@@ -64,8 +65,8 @@ def due_outcome(view: View) -> Field:
 
 
 def _outcome(view: View, b: int, row: KnownBorrower) -> Value:
-    today = view.state.at.date()
-    open_items = [item for item in items(view.state, b, row) if item.on <= today]
+    now_s = view.state.at.timestamp()
+    open_items = [item for item in items(view.state, b, row) if seconds(item.on) <= now_s]
     if open_items:
         first = open_items[0]
         return Value.unknown(f"no outcome known of {first.debt.debt.id}, due {first.on}")

@@ -16,6 +16,8 @@ from monitor.stress.due import months_left
 from monitor.stress.field import INF, Field, Value, choose, combine, divide, either, lift, loan_to_value, total
 from monitor.stress.state import State
 
+#: days in which a loan repays too little for its last report to mislead
+QUIET_DAYS = 45
 NO_POOL = "the facility has no pool of collateral"
 NOT_COINS = "the facility is not a loan against coins"
 
@@ -39,10 +41,22 @@ def collateral_liquidation_usd(view: View) -> Field:
 
 
 def _ltv(view: View, value: Field) -> Field:
-    loan = view.state.principal
+    state = view.state
+    loan = state.once("loan with its date", lambda: state.principal.with_detail(_unpaid_since(state)))
     unloaned = loan.known & (np.abs(loan.values).max(axis=0) == 0)
     ratio = choose(unloaned, loan, lift(loan_to_value, loan, value))
-    return ratio.where(~is_pool(view.state, "none"), NO_POOL)
+    return ratio.where(~is_pool(state, "none"), NO_POOL)
+
+
+def _unpaid_since(state: State) -> dict[int, str]:
+    """A loan stands at its last report while machines age every day, so the ratio of an amortising one drifts up."""
+    notes = dict(state.principal.detail)
+    for f in np.flatnonzero(is_pool(state, "hardware")):
+        loans = [d for d in state.pool_debts[f] if d.debt.amortisation in ("straight_line", "schedule")]
+        seen = [d.facts["principal_usd"].as_of for d in loans if d.number("principal_usd")]
+        if seen and (state.at.date() - min(seen)).days > QUIET_DAYS:
+            notes[int(f)] = f"loan of {min(seen)}: what was repaid since is not known and not taken off"
+    return notes
 
 
 @metric(

@@ -44,7 +44,7 @@ _series("difficulty", "number", "Bitcoin mining difficulty.")
 _series("hy_spread_bp", "bp", "High-yield credit spread; unknown until a source feeds it.")
 for _model in GPU_MODELS:
     _series(f"rent_{_model.lower()}_index_usd", "usd/gpu-hour", f"Recorded rental index of the {_model}, restated.")
-    _series(f"rent_{_model.lower()}_list_usd", "usd/gpu-hour", f"Live list price of an {_model} hour.")
+    _series(f"rent_{_model.lower()}_list_usd", "usd/gpu-hour", f"Live list price of one {_model} hour.")
     for _market in ("on_demand", "spot"):
         _series(
             f"rent_{_model.lower()}_{_market}_usd",

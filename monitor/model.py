@@ -109,7 +109,14 @@ FactValue = float | str | date | bool
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One figure from one document. ``known_at`` is None when its publication is unknown and nothing dated followed."""
+    """One figure from one document. ``known_at`` is None when its publication is unknown and nothing dated followed.
+
+    ``at_latest`` says that ``published`` is only the day by which it was public.
+
+    >>> june, august = date(2026, 6, 30), date(2026, 8, 12)
+    >>> Fact("debt_usd", 1e9, june, august, None, "press", "a daily", at_latest=True).publication
+    'by 2026-08-12'
+    """
 
     field: str
     value: FactValue
@@ -119,6 +126,12 @@ class Fact:
     quality: Quality
     source: str
     note: str = ""
+    at_latest: bool = False
+
+    @property
+    def publication(self) -> str:
+        """The day of publication in words: ``2026-08-12``, ``by 2026-08-12`` or ``?``."""
+        return "?" if self.published is None else f"{'by ' if self.at_latest else ''}{self.published.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,6 +497,8 @@ class Rule:
     clear: str | None = None
     for_s: float = 0.0
     keep_firing_for_s: float = 0.0
+    #: how long until a standing alert is said again; 0: as its severity has it
+    repeat_s: float = 0.0
     on_missing: OnMissing = "keep"
     downtime: Literal["counts", "pauses"] | None = None
     inhibits: tuple[str, ...] = ()
@@ -582,7 +597,7 @@ class Decision:
     message_id: str = ""
 
 
-MessageKind = Literal["fired", "resolved", "reminder", "digest", "notice", "test"]
+MessageKind = Literal["fired", "resolved", "reminder", "digest", "notice", "test", "edit"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,9 +75,10 @@ def measure_of(info: MetricInfo, subject: str) -> Measure:
 def words(info: MetricInfo, parts: Parts, since: date) -> str:
     """The line; nothing where the number did not change, and both sides only where it was unknown or unlimited."""
     old, new = float(parts.before[MIDDLE, 0]), float(parts.after[MIDDLE, 0])
-    if old == new or (np.isnan(old) and np.isnan(new)):
+    was, now = _value(old, info.unit), _value(new, info.unit)
+    if was == now:  # a change that does not show needs no causes
         return ""
-    text = f"{info.name} {_value(old, info.unit)} -> {_value(new, info.unit)} since {since.isoformat()}"
+    text = f"{info.name} {was} -> {now} since {since.isoformat()}"
     if not parts.known[MIDDLE, 0]:
         return text
     sizes = sorted(((float(p[MIDDLE, 0]), name) for name, p in parts.parts.items()), key=lambda item: -abs(item[0]))

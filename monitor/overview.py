@@ -66,7 +66,9 @@ class Reading:
         text = show(self.value, self.unit) + (" ?" if self.partial else "")
         if ends and self.low is not None and self.high is not None and self.low != self.high:
             low, high = sorted((self.low, self.high))
-            text += f" ({show(low, self.unit).removesuffix('x')}-{show(high, self.unit)})"
+            # a hyphen before a minus sign, or after a negative number, reads as neither
+            joint = " to " if low < 0 else "-"
+            text += f" ({show(low, self.unit).removesuffix('x')}{joint}{show(high, self.unit)})"
         return text
 
     def json(self) -> dict[str, object]:
@@ -326,13 +328,16 @@ def overview_table(shown: Overview) -> Table:
     )
     price = f"{shown.btc_usd:,.0f} USD" if shown.btc_usd else UNKNOWN
     notes = (*_below(shown), *_why_unknown(shown.rows), *_problems(shown))
-    return Table(f"as of {shown.at:%Y-%m-%d %H:%M} UTC, BTC {price}", heads, rows, notes, banner(shown.recorded))
+    said = banner(shown.recorded, priced=shown.btc_usd is not None)
+    return Table(f"as of {shown.at:%Y-%m-%d %H:%M} UTC, BTC {price}", heads, rows, notes, said)
 
 
-def banner(recorded: date | None) -> str:
-    """What is said above everything else when prices are not live."""
+def banner(recorded: date | None, priced: bool = True) -> str:
+    """What is said above everything else when prices are not live; ``priced``: there is one of bitcoin at all."""
     if recorded is None:
         return ""
+    if not priced:
+        return f" RECORDED {recorded}: only recorded prices are used, and no usable one of bitcoin reaches that day "
     return f" RECORDED {recorded}: these are recorded prices of that day, not today's "
 
 

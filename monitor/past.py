@@ -6,8 +6,9 @@ Canary has been running here.
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from monitor import feeds, market
@@ -16,7 +17,7 @@ from monitor.briefing import day_of
 from monitor.known import as_known
 from monitor.model import MARKET, CanaryError, Event
 from monitor.overview import Reading
-from monitor.store import Store
+from monitor.store import Store, TickRow
 from monitor.stress.state import build_state
 from monitor.stress_shown import LIQUIDITY
 from monitor.stressing import readings
@@ -33,9 +34,10 @@ MAX_EVENTS = 8
 
 @dataclass(frozen=True)
 class Past:
-    """What a chart shows: ``liquidity`` at ``days``, ``price`` at the end of every day; None is unknown.
+    """What a chart shows: a number at ``days``, ``price`` at the end of every day; None is unknown.
 
-    ``events``: when and what, in order of time.
+    The number is ``liquidity`` unless ``what`` says otherwise; ``line``: where a rule about it fires on each of these
+    days. ``events``: when and what, in order of time.
     """
 
     name: str
@@ -46,43 +48,71 @@ class Past:
     price_label: str
     price: tuple[float | None, ...]
     events: tuple[tuple[datetime, str], ...]
+    what: str = "liquidity over 12 months"
+    unit: str = "x"
+    line: tuple[float | None, ...] = ()
+    line_label: str = "1.00x: means equal what falls due"
+    note: str = ""
 
 
 def past_of(world: World, borrower: str) -> Past:
     """The 90 days before the last evaluation; CanaryError before the first."""
+    with looking_back(world) as back:
+        days = tuple(back.at - i * STEP for i in range(SPAN // STEP, -1, -1))
+        known = (build_state(as_known(world.book, day), back.tape.quotes(day)) for day in days)
+        liquidity = tuple(readings(state)[borrower][LIQUIDITY] for state in known)
+        return replace(around(world, back, borrower), days=days, liquidity=liquidity)
+
+
+@dataclass(frozen=True)
+class Back:
+    """The last evaluation and every price before it; ``recorded``: its day where prices were recorded ones."""
+
+    reader: Store
+    at: datetime
+    recorded: date | None
+    tape: market.Tape
+
+
+@contextmanager
+def looking_back(world: World) -> Iterator[Back]:
+    """What the past is worked out from; CanaryError before the first evaluation."""
     for name in DATABASES:
         path = world.config.paths.state / name
         if path.exists():
             with closing(Store.reader(path)) as reader:
                 last = reader.last_tick()
                 if last is not None:
-                    return _past(world, reader, borrower, last.eval_at, day_of(last.eval_at) if last.recorded else None)
+                    yield _back(world, reader, last)
+                    return
     raise CanaryError("nothing was evaluated yet, so there is no past to draw; the first evaluation takes some seconds")
 
 
-def _past(world: World, reader: Store, who: str, at: datetime, recorded: date | None) -> Past:
-    kind = next(b.kind for b in world.book.borrowers if b.id == who)
-    series, label = MOVED_BY.get(kind, RENT)
+def _back(world: World, reader: Store, last: TickRow) -> Back:
+    at = last.eval_at
     # a price in force may be as old as its source allows: what was seen a while before still counts
-    stored = reader.observations(at, at - 2 * SPAN, PRICES) if recorded is None else ()
+    stored = () if last.recorded else reader.observations(at, at - 2 * SPAN, PRICES)
     rows = [*world.recorded, *mark_observations(world.book), *stored]
     tape = market.Tape(rows, feeds.series_specs(world.feeds))
-    days = tuple(at - i * STEP for i in range(SPAN // STEP, -1, -1))
-    known = (build_state(as_known(world.book, day), tape.quotes(day)) for day in days)
-    liquidity = tuple(readings(state)[who][LIQUIDITY] for state in known)
-    quotes = (tape.quotes(at - i * DAY).get((series, MARKET)) for i in range(SPAN // DAY, -1, -1))
+    return Back(reader, at, day_of(at) if last.recorded else None, tape)
+
+
+def around(world: World, back: Back, who: str) -> Past:
+    """What a chart of a borrower (or the market) shows beside its number: the price that moves it, what happened."""
+    borrower = next((b for b in world.book.borrowers if b.id == who), None)
+    series, label = MOVED_BY.get(borrower.kind, RENT) if borrower else MOVED_BY["miner"]
+    quotes = (back.tape.quotes(back.at - i * DAY).get((series, MARKET)) for i in range(SPAN // DAY, -1, -1))
     price = tuple(quote.value if quote is not None and quote.known else None for quote in quotes)
-    name = next(b.name for b in world.book.borrowers if b.id == who)
-    happened = _happened(world, reader, who, at)
-    return Past(name, at, recorded, days, liquidity, label, price, happened)
+    happened = _happened(world, back.reader, who, back.at)
+    return Past(borrower.name if borrower else "The market", back.at, back.recorded, (), (), label, price, happened)
 
 
 def _happened(world: World, reader: Store, who: str, at: datetime) -> tuple[tuple[datetime, str], ...]:
     """Alerts that fired or ended, and credit events as they became known; the newest, in order of time."""
     alerts = [event for event in reader.events(since=at - SPAN, limit=10_000) if _tells(event, who)]
     found = [(event.at, f"{event.rule} {event.kind}{_where(event, who)}") for event in alerts]
-    borrower = next(b for b in as_known(world.book, at).borrowers if b.id == who)
-    for event in borrower.events:
+    credit = (event for b in as_known(world.book, at).borrowers if b.id == who for event in b.events)
+    for event in credit:
         if event.known_at is not None and at - SPAN <= event.known_at <= at:
             found.append((event.known_at, event.kind.replace("_", " ")))
     return tuple(sorted(found)[-MAX_EVENTS:])

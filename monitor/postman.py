@@ -15,7 +15,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from monitor import routing
-from monitor.chat import Channel, Rich
+from monitor.chat import Channel, Editor, Rich
 from monitor.chat.pacing import Pacer
 from monitor.ledger import Ledger, OnWriter
 from monitor.model import CanaryError, DeliveryError, Line, Message, OutboxRow
@@ -48,12 +48,18 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Delivered:
-    """What one round of delivery did: counts by outcome, and what went wrong in words."""
+    """What one round of delivery did: counts by outcome, and what went wrong in words.
+
+    ``edited``: messages that say something newer now; ``fixed``: those that can no longer be changed, which is no
+    trouble.
+    """
 
     sent: int = 0
     retried: int = 0
     unknown: int = 0
     dead: int = 0
+    edited: int = 0
+    fixed: int = 0
     problems: tuple[str, ...] = ()
 
 
@@ -66,9 +72,23 @@ class _Round:
     ledger: Ledger
 
 
+_Claimed = tuple[OutboxRow, Company]
+ALONE = Company()
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """One destination at the start of a round: what is due, and the first of it where it is claimed already."""
+
+    rows: Sequence[OutboxRow]
+    claimed: list[_Claimed]
+
+
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of one message: sent, retry, unknown, dead or left; in words; and how to write it down."""
+    """What became of one message (sent, retry, unknown, dead or left; an edit: edited, retry, fixed or left), in words,
+    and how to write it down.
+    """
 
     kind: str
     text: str = ""
@@ -94,57 +114,76 @@ class Postman:
         self.opened = opened
         self.pacers: dict[str, Pacer] = {}
         self.channels: dict[str, Channel] = {}
+        self._rich: dict[str, bool] = {}
 
     async def deliver(self, world: World, store: Store, now: datetime) -> Delivered:
         """One round: every destination with something due is served side by side, and their writes together."""
         here = _Round(world, store, Ledger(self.on_writer, store))
-        rows = await here.ledger.write(lambda: _due(store, now))
-        by_destination: dict[tuple[str, str], list[OutboxRow]] = {}
-        for row in rows:
-            by_destination.setdefault((row.message.channel, row.message.to), []).append(row)
-        served = (self._serve(here, mine) for mine in by_destination.values())
-        outcomes = await asyncio.gather(*served, return_exceptions=True)
+        begun = await here.ledger.write(partial(self._begin, store, now))
+        outcomes = await asyncio.gather(*(self._serve(here, one) for one in begun), return_exceptions=True)
         # every destination has ended its round before a failure of the database is passed on
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        if begun:  # everything has arrived, so nobody waits for the disk now
+            await self.on_writer(store.tidy)
         told = [one for outcome in outcomes if not isinstance(outcome, BaseException) for one in outcome]
         count = Counter(one.kind for one in told)
         problems = tuple(dict.fromkeys(one.text for one in told if one.text))
-        return Delivered(count["sent"], count["retry"], count["unknown"], count["dead"], problems)
+        done = Delivered(count["sent"], count["retry"], count["unknown"], count["dead"], problems=problems)
+        return replace(done, edited=count["edited"], fixed=count["fixed"])
 
     async def close(self) -> None:
         """Close every channel that was opened."""
         for channel in self.channels.values():
             await channel.close()
 
-    async def _serve(self, here: _Round, rows: Sequence[OutboxRow]) -> list[_Outcome]:
+    def _begin(self, store: Store, now: datetime) -> list[_Begun]:
+        """What is due for each destination; on the writer. The first is claimed in the same commit where the channel
+        takes whatever comes: one wait for the disk less between an alert and its delivery.
+        """
+        store.expire(now)
+        store.catch_up(now)
+        by_destination: dict[tuple[str, str], list[OutboxRow]] = {}
+        for row in store.due(now):
+            by_destination.setdefault((row.message.channel, row.message.to), []).append(row)
+        begun = []
+        for (name, _), rows in by_destination.items():
+            # a channel is opened on the loop: of one that never was, nothing is known here
+            first = AT_ONCE.get(name, 1) if name in self.unpaced and name in self._rich else 0
+            claimed = _claim_next(store, (), rows[:first], self._rich.get(name, False))
+            begun.append(_Begun(rows[first:], claimed))
+        return begun
+
+    async def _serve(self, here: _Round, begun: _Begun) -> list[_Outcome]:
         """The messages of one destination, in order, until one has to wait.
 
         What became of one is written in the same commit as the claim of the next: one wait for the disk each.
         """
         outcomes: list[_Outcome] = []
         unwritten: list[_Outcome] = []
-        left = deque(rows)
-        while left:
-            message = left[0].message
-            wait_s = self._wait_s(message)
-            if wait_s > 0:  # nothing may stay unwritten meanwhile
-                await here.ledger.write(partial(_write_down, unwritten))
-                unwritten = []
-            if wait_s > MAX_WAIT_S:
-                break
-            await asyncio.sleep(wait_s)
-            some = [left.popleft() for _ in range(min(len(left), AT_ONCE.get(message.channel, 1)))]
-            claimed = await here.ledger.write(partial(_claim_next, here.store, unwritten, some))
-            unwritten = await self._send_all(here, claimed)
+        left, claimed = deque(begun.rows), begun.claimed
+        while left or claimed:
+            if not claimed:
+                message = left[0].message
+                wait_s = self._wait_s(message)
+                if wait_s > 0:  # nothing may stay unwritten meanwhile
+                    await here.ledger.write(partial(_write_down, unwritten))
+                    unwritten = []
+                if wait_s > MAX_WAIT_S:
+                    break
+                await asyncio.sleep(wait_s)
+                some = [left.popleft() for _ in range(min(len(left), AT_ONCE.get(message.channel, 1)))]
+                rich = self._is_rich(here.world, message.channel)
+                claimed = await here.ledger.write(partial(_claim_next, here.store, unwritten, some, rich))
+            unwritten, claimed = await self._send_all(here, claimed), []
             outcomes += unwritten
             if any(one.kind in STOPS for one in unwritten):
                 break
         await here.ledger.write(partial(_write_down, unwritten))
         return outcomes
 
-    async def _send_all(self, here: _Round, claimed: Sequence[tuple[OutboxRow, Company]]) -> list[_Outcome]:
+    async def _send_all(self, here: _Round, claimed: Sequence[_Claimed]) -> list[_Outcome]:
         """Claimed messages in order; those behind one that has to wait are given back."""
         done: list[_Outcome] = []
         for row, company in claimed:
@@ -172,8 +211,10 @@ class Postman:
             channel = self._channel(here.world, row.message.channel)
         except CanaryError as error:
             return self._failed(here, row, DeliveryError(str(error), "dead"))
+        if row.message.kind == "edit":
+            return await self._edit(here, row, channel)
         try:
-            sent_as = await self._hand_over(channel, row.message, company)
+            sent_as = await self._hand_over(here.world, channel, row.message, company)
         except DeliveryError as error:
             return self._failed(here, row, error)
         except Exception as error:  # a fault in a channel: nobody knows whether the request left
@@ -181,9 +222,24 @@ class Postman:
             return self._failed(here, row, failure)
         return _Outcome("sent", "", partial(here.store.mark_sent, row, self.clock(), sent_as))
 
-    async def _hand_over(self, channel: Channel, message: Message, company: Company) -> str:
+    async def _edit(self, here: _Round, row: OutboxRow, channel: Channel) -> _Outcome:
+        """One claimed edit. Made twice it is as good as once, and one that can never be made ends without a word."""
+        try:
+            if not isinstance(channel, Editor):
+                raise DeliveryError("this channel cannot change what it sent", "dead")
+            await channel.edit(row.message, row.channel_message_id)
+        except DeliveryError as error:
+            if error.kind == "unknown":
+                error = DeliveryError(str(error), "retry")
+            return self._failed(here, row, error)
+        except Exception as error:  # a fault in a channel, as above
+            failure = DeliveryError(f"a fault in the channel: {type(error).__name__}: {redact(str(error))}", "retry")
+            return self._failed(here, row, failure)
+        return _Outcome("edited", "", partial(here.store.mark_sent, row, self.clock(), row.channel_message_id))
+
+    async def _hand_over(self, world: World, channel: Channel, message: Message, company: Company) -> str:
         """Send with what goes beside it where the channel can. A picture that is not drawn yet comes after."""
-        if not isinstance(channel, Rich):
+        if not (self._is_rich(world, message.channel) and isinstance(channel, Rich)):
             return await channel.send(message)
         picture = self.pictures.ready(message, company) if self.pictures else b""
         sent_as = await channel.send_rich(message, company.reply_to, picture)
@@ -201,6 +257,8 @@ class Postman:
 
     def _failed(self, here: _Round, row: OutboxRow, error: DeliveryError) -> _Outcome:
         store, text, now = here.store, f"{row.message.channel}: {error}", self.clock()
+        if error.kind == "dead" and row.message.kind == "edit":
+            return _Outcome("fixed", "", partial(store.mark_dead, row, str(error)))
         if error.kind == "dead":
             return _Outcome("dead", text, partial(_give_up, here, row, str(error)))
         if error.kind == "unknown":
@@ -215,11 +273,14 @@ class Postman:
             self.channels[name] = self.opened(world, name)
         return self.channels[name]
 
-
-def _due(store: Store, now: datetime) -> list[OutboxRow]:
-    store.expire(now)
-    store.catch_up(now)
-    return store.due(now)
+    def _is_rich(self, world: World, name: str) -> bool:
+        """Whether a channel has a use for what is known around a message; asked once, since asking takes long."""
+        if name not in self._rich:
+            try:
+                self._rich[name] = isinstance(self._channel(world, name), Rich)
+            except CanaryError:  # it is said of the message that was to go there
+                return False
+        return self._rich[name]
 
 
 def _write_down(outcomes: Sequence[_Outcome]) -> None:
@@ -227,10 +288,13 @@ def _write_down(outcomes: Sequence[_Outcome]) -> None:
         outcome.write()
 
 
-def _claim_next(store: Store, before: Sequence[_Outcome], rows: Sequence[OutboxRow]) -> list[tuple[OutboxRow, Company]]:
-    """Write down what became of those before, then claim these; what was taken back meanwhile is left out."""
+def _claim_next(store: Store, before: Sequence[_Outcome], rows: Sequence[OutboxRow], rich: bool) -> list[_Claimed]:
+    """Write down what became of those before, then claim these; what was taken back meanwhile is left out.
+
+    What is known around a message is looked up only for a channel that has a use for it.
+    """
     _write_down(before)
-    claimed = [(store.claim(row, uuid4().hex), store.company(row.message)) for row in rows]
+    claimed = [(store.claim(row, uuid4().hex), store.company(row.message) if rich else ALONE) for row in rows]
     return [(row, company) for row, company in claimed if row is not None]
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from monitor.book import load_book, read_borrower
 from monitor.config import FeedConfig
 from monitor.edgar import Figure, Sheet, period_ends, read_facts, sheet
+from monitor.edgar_shares import FIELD, share_count
 from monitor.feeds import Feed, FeedSettings
 from monitor.feeds.edgar import Edgar
 from monitor.feeds.http import clean, new_http
@@ -67,13 +68,14 @@ def propose(borrower: Borrower, answer: object, today: date) -> Proposal:
     notes: list[str] = []
     if facts.foreign:
         notes.append("reports under IFRS (a foreign filer): no us-gaap tags, its figures stay hand-entered")
+    groups: dict[tuple[date, date], dict[str, Figure]] = {}
+    notes += _counted(borrower, answer, today, groups)
     ends = period_ends(facts, today)
     if not ends:
-        return Proposal(borrower.id, {}, (*notes, "no balance sheet is tagged"))
+        return Proposal(borrower.id, groups, (*notes, "no balance sheet is tagged"))
     newest = max(
         (f.as_of for f in resolve(borrower.facts) if f.field in ("debt_usd", "cash_unrestricted_usd")), default=None
     )
-    groups: dict[tuple[date, date], dict[str, Figure]] = {}
     for end in (e for e in ends[-8:] if e == ends[-1] or newest is None or e > newest):
         found = sheet(facts, end, today)
         for name, figure in found.figures.items():
@@ -84,6 +86,24 @@ def propose(borrower: Borrower, answer: object, today: date) -> Proposal:
                 notes.append(verdict)
         notes += _remarks(found)
     return Proposal(borrower.id, groups, tuple(dict.fromkeys(notes)))
+
+
+def _counted(
+    borrower: Borrower, answer: object, today: date, groups: dict[tuple[date, date], dict[str, Figure]]
+) -> Iterator[str]:
+    """Put the newest count of shares into the groups when the book has none as new; say why there is none."""
+    count = share_count(answer, today)
+    if isinstance(count, str):
+        yield count
+        return
+    newest = max((f.as_of for f in resolve(borrower.facts) if f.field == FIELD), default=None)
+    if newest is not None and newest > count.end:
+        return
+    verdict = _compared(borrower, FIELD, count)
+    if verdict == "":
+        groups.setdefault((count.end, count.published), {})[FIELD] = count
+    elif verdict is not None:
+        yield verdict
 
 
 def _compared(borrower: Borrower, name: str, figure: Figure) -> str | None:
@@ -126,7 +146,8 @@ def group_text(end: date, published: date, figures: Mapping[str, Figure], indent
     tags = "; ".join(f"{name}: {' + '.join(f.tags)}" for name, f in figures.items())
     cautions = sorted({figure.note for figure in figures.values() if figure.note})
     source = f"{SOURCE}, Form {first.form} filed {published} ({first.accession})"
-    note = f"Carrying amounts by tag. {tags}." + "".join(f" {caution}." for caution in cautions)
+    kinds = "Count of the cover page" if set(figures) == {FIELD} else "Carrying amounts"
+    note = f"{kinds} by tag. {tags}." + "".join(f" {caution}." for caution in cautions)
     lines = [
         f"- as_of: {end}",
         f"  published: {published}",
@@ -209,6 +230,7 @@ async def company_facts(feed: Feed, borrowers: Sequence[Borrower], now: datetime
     found: dict[str, object] = {}
     async with new_http() as http:
         for borrower in borrowers:
+            await asyncio.sleep(feed.pace_s)
             client = feed.client(http, now, LIMIT_S)
             url = f"{feed.base_url}/api/xbrl/companyfacts/CIK{borrower.cik:010d}.json"
             try:
@@ -240,7 +262,7 @@ def refresh(config: Config, only: str | None, *, yes: bool, dry_run: bool, ask: 
     feed, now = edgar_feed(config), datetime.now(UTC)
     wanted = _wanted(load_book(config.paths.book).borrowers, only, say)
     answers = asyncio.run(company_facts(feed, wanted, now))
-    changed = 0
+    changed = silent = 0
     for borrower in wanted:
         answer = answers[borrower.id]
         try:
@@ -249,8 +271,13 @@ def refresh(config: Config, only: str | None, *, yes: bool, dry_run: bool, ask: 
             proposal = propose(borrower, answer, now.date())
             changed += _offer(config, borrower, proposal, yes=yes, dry_run=dry_run, ask=ask, say=say)
         except CanaryError as error:  # one file or answer that will not do leaves the others
+            silent += isinstance(error, FeedError)
             say(f"{borrower.id}: {error}")
     say(NEVER_THERE)
+    if wanted and silent == len(wanted):
+        raise CanaryError(
+            f"the SEC gave no company facts, of none of the {len(wanted)} asked for; nothing was compared"
+        )
     return changed
 
 
@@ -295,11 +322,14 @@ def run_refresh(shell: Shell, only: str | None, *, yes: bool, dry_run: bool) -> 
 
     if shell.offline:
         raise CanaryError("book refresh asks the SEC; leave out --offline")
-    terminal = sys.stdin.isatty()
-    if not (terminal or yes or dry_run):
+    somebody = sys.stdin.isatty() and not shell.as_json
+    if not (somebody or yes or dry_run):
         click.echo("nobody can be asked here, so nothing will be written; --yes accepts every proposal", err=True)
-    refresh(
-        shell.config(), only, yes=yes, dry_run=dry_run or not (terminal or yes),
-        ask=lambda question: click.confirm(question, default=False), say=click.echo,
+    said: list[str] = []
+    changed = refresh(
+        shell.config(), only, yes=yes, dry_run=dry_run or not (somebody or yes),
+        ask=lambda question: click.confirm(question, default=False), say=said.append if shell.as_json else click.echo,
     )  # fmt: skip
+    if shell.as_json:
+        click.echo(json.dumps({"changed": changed, "said": said}, ensure_ascii=False, indent=2))
     return 0

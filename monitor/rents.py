@@ -17,6 +17,8 @@ OFFER_SERIES = tuple(f"offer_{model}_usd" for model in MODELS)
 INDEX_SERIES = tuple(f"rent_{model}_{market}_usd" for model in MODELS for market in MARKETS)
 #: how far back offers and earlier index values are needed
 LOOK_BACK = timedelta(days=WINDOW_DAYS + 3)
+#: the index of a day that is over is said with all its offers; of older days one offer a day is compared with
+OPEN_DAYS = timedelta(days=2)
 
 
 def index_observations(

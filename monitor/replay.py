@@ -22,6 +22,7 @@ import numpy as np
 from monitor import feeds, market, scoring
 from monitor.book import load_book
 from monitor.config import Schedule
+from monitor.metrics import METRICS
 from monitor.model import (
     MARKET,
     Assumption,
@@ -34,9 +35,11 @@ from monitor.model import (
     Observation,
     Rule,
 )
-from monitor.replay_paths import COSTLY, PathRun, columns_ahead
+from monitor.replay_ahead import AheadRun, Task, numbers_ahead
+from monitor.rigs import RigCheck
 from monitor.scoring import Episode
 from monitor.store import Lock, Store, TickRow
+from monitor.stress.scenario import Scenario
 from monitor.stress.state import Draws
 from monitor.tick import Run, mark_observations
 from monitor.world import World
@@ -51,7 +54,12 @@ MAX_EVENTS = 1_000_000
 BORROWER_PANEL = ("debt_usd", "cash_unrestricted_usd", "coins_total", "liquidity_locked_12m")
 MARKET_PANEL = ("btc_usd", "hashprice_usd_ph_day")
 
+#: metrics over simulated paths
+COSTLY = tuple(name for name, info in METRICS.items() if info.costly)
+
 Progress = Callable[[int, int], None]
+#: every price in words and when it became known, in the order of the words
+Said = Sequence[tuple[str, datetime]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class ReplayResult:
     #: evaluations made now (the others were in the database) and the seconds they took
     evaluated: int
     seconds: float
+    #: mining machines at the end of each quarter: quotes, deals, and what hashprice would suggest
+    rigs: tuple[RigCheck, ...] = ()
 
     @property
     def borrowers(self) -> tuple[str, ...]:
@@ -112,15 +122,16 @@ def replay(
         stack.enter_context(Lock(path.with_name(path.name + ".lock")))
         store = stack.enter_context(Store(path))
         last = store.last_tick()
-        _claim(store, world, (start.isoformat(), every.total_seconds(), paths), seen, last)
+        said = sorted((repr(observation), observation.known_at) for observation in seen)
+        _claim(store, world, (start.isoformat(), every.total_seconds(), paths), said, last)
         left = [at for at in times if last is None or at > last.eval_at]
         specs = feeds.series_specs(world.feeds)
-        run = PathRun(world, store, market.Tape(seen, specs), day_before(start))
+        run = AheadRun(world, store, market.Tape(seen, specs), day_before(start))
         run.names, run.draws = asked_names(world, paths), Draws(world.config.engine.seed, PATHS)
-        if paths:
-            run.ready = stack.enter_context(columns_ahead(world.book, seen, specs, left, run.draws))
+        task = Task(world.book, tuple(seen), specs, asked_scenarios(world), run.names, run.draws, paths)
+        run.ready = stack.enter_context(numbers_ahead(task, left))
         for done in range(0, len(left), CHUNK):
-            last = _chunk(run, left[done : done + CHUNK], last, seen, paths)
+            last = _chunk(run, left[done : done + CHUNK], last, task, said)
             progress(len(times) - len(left) + min(done + CHUNK, len(left)), len(times))
         return _read(store, world, times, every, seen, len(left), time.perf_counter() - started)
 
@@ -132,6 +143,12 @@ def asked_names(world: World, paths: bool) -> frozenset[str]:
     return frozenset({*named, *BORROWER_PANEL, *MARKET_PANEL, *(COSTLY if paths else ())})
 
 
+def asked_scenarios(world: World) -> tuple[Scenario, ...]:
+    """The scenarios a rule names; nobody reads the columns of the others."""
+    texts = " ".join(f"{rule.expr} {rule.clear}" for rule in world.rules)
+    return tuple(scenario for scenario in world.scenarios if f'"{scenario.name}"' in texts)
+
+
 def _schedule(world: World, every: timedelta) -> Schedule:
     return world.config.schedule.model_copy(update={"every": every.total_seconds()})
 
@@ -141,28 +158,25 @@ def day_before(moment: datetime) -> date:
     return (moment - timedelta(microseconds=1)).date()
 
 
-def _chunk(
-    run: Run, moments: Sequence[datetime], last: TickRow | None, seen: Sequence[Observation], paths: bool
-) -> TickRow | None:
+def _chunk(run: Run, moments: Sequence[datetime], last: TickRow | None, task: Task, said: Said) -> TickRow | None:
     """Some evaluations in one transaction; returns the row of the last."""
-    asked = [s for s in run.world.scenarios if any(f'"{s.name}"' in f"{r.expr} {r.clear}" for r in run.world.rules)]
     with run.store.transaction():
         states = run.store.load_states()
         for at in moments:
             run.recorded = day_before(at)
-            moment = run.moment(at, asked, costly=paths)
+            moment = run.moment(at, task.scenarios, task.costly)
             # in one order whether they come from memory or from the database, so that events do too
             states, events = run.decide(moment, dict(sorted(states.items())), last)
             last = replace(run.row(at, 0.0), duration_s=None)
             run.store.commit_tick(last, numbers=moment.numbers, states=states, events=events)
-        run.store.set_meta("replay_seen", _digest(seen, moments[-1]))
+        run.store.set_meta("replay_seen", _digest(said, moments[-1]))
     return last
 
 
 # ---------------------------------------------------------------- a database belongs to one replay
-def _digest(seen: Iterable[Observation], known_by: datetime) -> str:
+def _digest(said: Said, known_by: datetime) -> str:
     """A hash of every price known by a moment."""
-    rows = sorted(repr(observation) for observation in seen if observation.known_at <= known_by)
+    rows = (text for text, known_at in said if known_at <= known_by)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
@@ -170,7 +184,7 @@ def _claim(
     store: Store,
     world: World,
     shape: tuple[str, float, bool],
-    seen: Sequence[Observation],
+    said: Said,
     last: TickRow | None,
 ) -> None:
     """Make the database this replay's, or refuse one that began otherwise: its start, step and paths, its inputs."""
@@ -185,7 +199,7 @@ def _claim(
         raise CanaryError(
             f"{store.path}: began with another start, step, book, rules or version; name a new file to replay afresh"
         )
-    if store.meta("replay_seen") != _digest(seen, last.eval_at):
+    if store.meta("replay_seen") != _digest(said, last.eval_at):
         raise CanaryError(
             f"{store.path}: the prices known by {last.eval_at:%Y-%m-%d} have changed since; name a new file"
         )

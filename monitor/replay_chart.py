@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from monitor.model import end_of_day
 from monitor.replay import ReplayResult
-from monitor.replay_score import ORDER, blind_spans, outcomes_of, watched_since
+from monitor.replay_score import ORDER, blind_spans, outcomes_of
 from monitor.scoring import ASIDE
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ LABEL = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
 
 
 def timeline(result: ReplayResult, path: Path, borrowers: Sequence[str] = ()) -> None:
-    """Draw bitcoin and, per borrower, when warnings and critical alarms stood, with what happened. Writes a PNG."""
+    """Draw bitcoin and, per borrower, when warnings and critical alarms stood, with what happened. Writes a PNG.
+
+    An empty row is a quiet one: where nothing could be told there is a grey line, before its first figure too.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,8 +57,7 @@ def timeline(result: ReplayResult, path: Path, borrowers: Sequence[str] = ()) ->
 
 def _bars(axes: Axes, result: ReplayResult, name: str, y: int) -> None:
     """Critical thick and dark, warnings thin and light, blindness a grey line, so that none hides another."""
-    since = watched_since(result, name)
-    spans = [(0.08, BLIND, max(start, since), end) for start, end in blind_spans(result)[name]]
+    spans = [(0.08, BLIND, start, end) for start, end in blind_spans(result)[name]]
     for height, colour, severity in ((0.34, WARNING, "warning"), (0.62, CRITICAL, "critical")):
         own = [e for e in result.episodes if e.borrower == name and e.severity == severity and e.rule not in ASIDE]
         spans += [(height, colour, e.began, e.ended) for e in own]

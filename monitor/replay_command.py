@@ -19,6 +19,7 @@ from monitor.observed import stored
 from monitor.replay import ReplayResult, history_world, replay, without_hindsight
 from monitor.replay_compare import Change, Moved, RuleChange, change_json, compare_episodes, compare_rules
 from monitor.replay_report import bannered, tables, write_files
+from monitor.replay_rigs import rig_checks, rig_marks
 from monitor.replay_score import as_json
 from monitor.scoring import Episode
 from monitor.tables import Cell, Head, Table
@@ -82,6 +83,8 @@ def run_replay(
     first, last = _moment(start) or closes[0], _moment(end) or closes[-1]
     other = other_rules(world, compare) if compare is not None else None
     result = replay(world, first, last, _span(every), own, _progress, database, paths)
+    if history:
+        result = replace(result, rigs=rig_checks(rig_marks(world), [*world.recorded, *own], first, last))
     if compare is not None and other is not None:
         changed = replay(other, first, last, _span(every), own, _progress, paths=paths)
         return shell.show(comparison(result, changed, compare, borrowers))

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from monitor.metrics import METRICS
 from monitor.model import MARKET, CanaryError, Severity
 from monitor.replay import ReplayResult
 from monitor.replay_chart import timeline
+from monitor.replay_rigs import rig_table
 from monitor.replay_score import (
     NOTICE_DAYS,
     SEVERITIES,
@@ -32,11 +32,9 @@ from monitor.replay_score import (
     score_row,
     verdicts,
 )
+from monitor.replay_summary import saved_table, summary_table
 from monitor.scoring import ASIDE, Count, Episode, Score, caught, quiet
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Table, Tone, show
-
-if TYPE_CHECKING:
-    pass
 
 #: whose days in alarm are compared
 GROUPS = tuple((severity, label) for severity in SEVERITIES for label in ("failure", "survivor"))
@@ -85,9 +83,9 @@ def _first(row: Score, severity: Severity) -> str:
 def issuer_table(verdict: Verdict) -> Table:
     """Borrower by borrower: what happened, how far ahead an alarm stood, and how often one stood at all."""
     heads = (
-        *(Head("borrower"), Head("what happened"), Head("signs before", expendable=3)),
+        *(Head("borrower"), Head("what happened", expendable=1), Head("signs before", expendable=4)),
         *(Head("warning ahead"), Head("critical ahead")),
-        *(Head("first warning", expendable=1), Head("first critical", expendable=2)),
+        *(Head("first warning", expendable=2), Head("first critical", expendable=3)),
     )
     rates = ("days watched", "in warning", "in critical", "warnings a year", "criticals a year", "blind")
     rows = []
@@ -169,7 +167,11 @@ def comparison_table(found: Sequence[Verdict]) -> Table:
     )
     return Table(
         "The same days, warned in other ways",
-        (*(Head(h) for h in heads), *(Head(h, right=True) for h in rates)),
+        # the rules' own criticals and the ranking's size are in the report; a narrow screen keeps what compares
+        (
+            *(Head(h, expendable=2 * ("critical" in h)) for h in heads),
+            *(Head(h, right=True, expendable=2 * ("critical" in h) + 3 * (h in ("dates", "p"))) for h in rates),
+        ),
         tuple(rows),
         tuple(Cell(note, "dim") for note in notes),
     )
@@ -254,7 +256,11 @@ def tables(result: ReplayResult, borrowers: Sequence[str] = ()) -> list[Table]:
     found = verdicts(result)
     pages = [hindsight_table(result), rule_table(rule_uses(result), result), episode_table(result, borrowers)]
     missed = gaps(result, found[0])
-    pages = [issuer_table(found[0]), *([gap_table(missed)] if missed else []), comparison_table(found), *pages]
+    saved = saved_table(result, found[0])
+    head = [summary_table(found[0], missed), issuer_table(found[0]), *([gap_table(missed)] if missed else [])]
+    pages = [*head, *([saved] if saved else []), comparison_table(found), *pages]
+    if result.rigs:
+        pages.append(rig_table(result.rigs))
     if borrowers:
         pages.append(week_table(result, borrowers))
     return bannered(result, pages)

@@ -15,6 +15,7 @@ import numpy as np
 from monitor import scoring
 from monitor.model import MARKET, BoolArray, FloatArray, Severity, end_of_day
 from monitor.replay import DAY, ReplayResult, all_facts, day_before
+from monitor.replay_rigs import rig_row
 from monitor.scoring import Episode, Outcome, Ranking, Score
 
 #: the naive warnings, round numbers that were not fitted: bitcoin down by half from its high of a year, debt five times
@@ -295,6 +296,7 @@ def as_json(result: ReplayResult) -> dict[str, object]:
         ],
         "rules": [rule_row(use) for use in rule_uses(result)],
         "episodes": [episode_row(e) for e in result.episodes],
+        **({"rigs": [rig_row(one) for one in result.rigs]} if result.rigs else {}),
     }
     return {name: _json(value) for name, value in plain.items()}
 

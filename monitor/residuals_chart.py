@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitor.charts import GREY, MAIN, SECOND
+from monitor.charts import GREY, MAIN, SECOND, Stamp
+from monitor.framing import framed
+from monitor.markup import clean
 from monitor.residuals import Residual, in_books, on_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 YEARS = np.linspace(0, 7, 85)
 #: a mark says nothing of the age of the machine it is for: it stands at the age of the newest vintage of the book
 NO_VINTAGE = 1.0
+NOTE = "grey uprights: vintages of the book; a diamond: a mark, hollow where it is too old to be a market"
 
 
-def draw_residuals(found: Sequence[Residual], when: str, path: Path) -> None:
-    """Price of one machine by its age, per model; ``when`` stands in the title. Writes a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+TITLE = "Used machines: curve, books and marks, USD a machine"
 
+
+def draw_residuals(found: Sequence[Residual], at: datetime, recorded: date | None, path: Path) -> None:
+    """Price of one machine by its age, per model, as known at a moment; ``recorded`` as on a stamp. Writes a PNG."""
+    marks = [mark for one in found for mark in one.marks]
+    age = max(((at.date() - one.newest.mark.as_of).days * 86_400.0 for one in found if one.newest), default=None)
+    sources = "; ".join(dict.fromkeys(("vintages of the book", *(clean(mark.source, 60) for mark in marks[-3:]))))
     columns = min(2, len(found))
-    rows = -(-len(found) // columns)
-    figure = Figure(figsize=(5.6 * columns, 3.4 * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    size = (5.6 * columns, 3.4 * -(-len(found) // columns))
+    stamp = Stamp(at, recorded, sources, age, (NOTE,))
+    path.write_bytes(framed(TITLE, stamp, size, lambda figure: _fill(figure, found, columns)))
+
+
+def _fill(figure: Figure, found: Sequence[Residual], columns: int) -> None:
+    panels = figure.subplots(-(-len(found) // columns), columns, squeeze=False).ravel()
     for axes, one in zip(panels, found, strict=False):
         _panel(axes, one)
     for axes in panels[len(found) :]:
         axes.set_axis_off()
-    handles, labels = max((axes.get_legend_handles_labels() for axes in panels[: len(found)]), key=lambda h: len(h[1]))
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    figure.suptitle(f"Used machines {when}: curve, books and marks, USD a machine", fontsize=11)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    fullest = max(panels[: len(found)], key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+    if fullest.get_legend_handles_labels()[1]:
+        fullest.legend(loc="upper right", fontsize=8, frameon=False)
 
 
 def _panel(axes: Axes, one: Residual) -> None:
     axes.set_title(one.model, loc="left", fontsize=10, weight="bold")
-    axes.set_xlabel("age in years")
+    axes.set_xlabel("age, years")
+    axes.set_ylabel("USD a machine")
     axes.grid(alpha=0.3)
     if not (one.new_usd.known and one.decay.known and one.life_months.known):
         reasons = "; ".join((*one.new_usd.reasons, *one.decay.reasons, *one.life_months.reasons))
@@ -60,7 +71,7 @@ def _panel(axes: Axes, one: Residual) -> None:
         axes.axvline(vintage.age_years, color="#999999", linewidth=0.6)
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, float(YEARS[-1]))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}k")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}k" if value else "0")
 
 
 def _marks(axes: Axes, one: Residual) -> None:

@@ -131,15 +131,10 @@ def _drawn(found: Sequence[Residual], case: Case, file: str) -> Table:
     if path.suffix.lower() != ".png":
         raise CanaryError(f"--picture writes PNG: end {file[:80]!r} in .png")
     try:
-        draw_residuals(found, when(case), path)
+        draw_residuals(found, case.state.at, case.recorded, path)
     except OSError as error:
         raise CanaryError(f"cannot write {file[:80]}: {error.strerror}") from None
     return Table("", notes=(Cell(f"picture written to {path}", "good"),))
-
-
-def when(case: Case) -> str:
-    """The moment of a picture, and that its prices are recorded ones if they are."""
-    return f"RECORDED {case.recorded}" if case.recorded else f"as of {case.state.at:%Y-%m-%d %H:%M} UTC"
 
 
 # ---------------------------------------------------------------- for machines

@@ -411,7 +411,8 @@ class _Ear:
         if not self._heard(state):
             fired_at = state.fired_at or self.now
             return self.route.escalation and (self.now - fired_at).total_seconds() >= ESCALATE_S
-        period = REPEAT_S[severity]
+        rule = self.desk.rules.get(state.rule)
+        period = (rule.repeat_s if rule else 0.0) or REPEAT_S[severity]
         return period is not None and (self.now - self.told[state.short_id].at).total_seconds() >= period
 
 

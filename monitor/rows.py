@@ -116,7 +116,8 @@ def event_row(event: Event) -> Row:
     """One event as a row; its values are JSON, where a number nobody knows is null."""
     row: Row = {f.name: getattr(event, f.name) for f in fields(event)}
     # JSON knows no infinity: an unlimited number is written as the text "Infinity" and read back as one
-    values = {k: str(v) if v is not None and math.isinf(v) else v for k, v in event.values.items()}
+    known = {k: None if v is None or math.isnan(v) else v for k, v in event.values.items()}
+    values = {k: str(v) if v is not None and math.isinf(v) else v for k, v in known.items()}
     return kept({**row, "at": iso(event.at), "values": json.dumps(values, allow_nan=False)})
 
 

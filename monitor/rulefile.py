@@ -48,6 +48,7 @@ class _RuleText(Strict):
     expr: str = Field(description="Condition: metrics, numbers with units, words, and or not.")
     clear: str | None = Field(None, description="Condition of recovery; left out: the opposite of expr.")
     keep_firing_for: Span = Field(0.0, description="How long it keeps firing after it could have cleared.")
+    repeat: Span = Field(0.0, description="How long until it is said again while it stands; left out: by severity.")
     severity: Severity = Field(description="critical pages, warning is grouped, info goes to the daily digest.")
     each: Level = Field("borrower", description="What one alert is about.")
     on_missing: OnMissing = Field("keep", description="What unknown does to the alert: keep, alert or ok.")
@@ -192,6 +193,7 @@ def _rule(written: _RuleText, text: Text, node: Node) -> Rule:
         clear=written.clear,
         for_s=float(getattr(written, "for")),
         keep_firing_for_s=written.keep_firing_for,
+        repeat_s=written.repeat,
         on_missing=written.on_missing,
         downtime=written.downtime,
         inhibits=written.inhibits,

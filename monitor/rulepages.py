@@ -74,7 +74,8 @@ def _times(rule: Rule) -> list[str]:
     waits = f"It fires once this holds for {format_age(rule.for_s)}" if rule.for_s else "It fires at once"
     ends = "and ends when `clear` holds" if rule.clear else "and ends when it no longer holds"
     keeps = f", kept firing for {format_age(rule.keep_firing_for_s)} after that" if rule.keep_firing_for_s else ""
-    return [f"{waits}, {ends}{keeps}."]
+    again = f" While it stands it is said again every {format_age(rule.repeat_s)}." if rule.repeat_s else ""
+    return [f"{waits}, {ends}{keeps}.{again}"]
 
 
 def _hidden(rule: Rule, rules: Sequence[Rule]) -> list[str]:

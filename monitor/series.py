@@ -174,9 +174,10 @@ def jump_limit(spec: SeriesSpec, elapsed_s: float) -> float:
 
 
 #: factors between units that are taken for one another: unit -> (factor, what it would mean)
-_UNIT_SWAPS: dict[str, tuple[tuple[float, str], ...]] = {
+UNIT_SWAPS: dict[str, tuple[tuple[float, str], ...]] = {
     "usd": ((100.0, "cents for dollars"), (1000.0, "thousands")),
     "usd/gpu-hour": ((100.0, "cents for dollars"), (8.0, "a machine of eight for one GPU")),
+    "usd/mtok": ((1000.0, "a thousand tokens for a million"), (100.0, "cents for dollars")),
     "usd/ph/day": ((1000.0, "another unit of hashrate"), (100.0, "cents for dollars")),
     "ratio": ((100.0, "percent for a fraction"), (10_000.0, "basis points for a fraction")),
     "bp": ((100.0, "percent for basis points"),),
@@ -197,7 +198,7 @@ def unit_swap(value: float, base: float, unit: str) -> str:
     if value <= 0 or base <= 0:
         return ""
     factor = max(value / base, base / value)
-    near = (what for size, what in _UNIT_SWAPS.get(unit, ()) if abs(factor / size - 1) <= SWAP_SLACK)
+    near = (what for size, what in UNIT_SWAPS.get(unit, ()) if abs(factor / size - 1) <= SWAP_SLACK)
     return next(near, "")
 
 
@@ -211,12 +212,19 @@ def fault(observation: Observation, spec: SeriesSpec) -> str:
     if not spec.low <= value <= spec.high:
         side, bound = ("below", spec.low) if value < spec.low else ("above", spec.high)
         said = f"{observation.source} gave {show(value, unit)}"
-        return f"{said}, {side} any plausible {observation.series} ({show(bound, unit)})"
+        fits = [what for factor, what in UNIT_SWAPS.get(unit, ()) if _fits(value, factor, spec)]
+        guess = f"; it may be {fits[0]}" if len(fits) == 1 else ""
+        return f"{said}, {side} any plausible {observation.series} ({show(bound, unit)}){guess}"
     if observation.observed_at > observation.known_at + CLOCK_SLACK:
         return (
             f"{observation.source} dated {observation.series} {observation.observed_at:%Y-%m-%d %H:%M}Z, in the future"
         )
     return ""
+
+
+def _fits(value: float, factor: float, spec: SeriesSpec) -> bool:
+    """Whether a value outside of the bounds is inside of them in a unit that is so many times another."""
+    return spec.low <= (value / factor if value > spec.high else value * factor) <= spec.high
 
 
 def show(value: float, unit: str) -> str:

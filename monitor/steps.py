@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,23 @@ class Steps:
             np.array([from_s, *times[start:end]], dtype=np.float64),
             np.array([self._at(subject, from_s), *values[start:end]], dtype=np.float64),
         )
+
+    def other(self, subject: int, value: float, by_s: float) -> tuple[float, float] | None:
+        """The last known value before a moment that differs from ``value``, and until when it was in force.
+
+        >>> Steps("usd", ([0.0, 10.0, 20.0],), ([1.0, 2.0, 3.0],)).other(0, 3.0, 30.0)
+        (2.0, 20.0)
+        >>> Steps("usd", ([0.0, 10.0, 20.0],), ([1.0, 2.0, 3.0],)).other(0, 4.0, 30.0)
+        (3.0, 30.0)
+        """
+        until_s = by_s
+        for time_s, past in reversed(tuple(zip(self.times[subject], self.values[subject], strict=True))):
+            if time_s >= by_s:
+                continue
+            if not math.isnan(past) and not math.isclose(past, value, rel_tol=1e-9):
+                return float(past), float(until_s)
+            until_s = time_s
+        return None
 
     def _at(self, subject: int, when_s: float) -> float:
         position = bisect_right(self.times[subject], when_s) - 1

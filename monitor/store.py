@@ -50,11 +50,14 @@ from monitor.rows import (
     utc,
     waiting_row,
 )
+from monitor.store_edits import refresh_ended, refresh_said
 from monitor.store_metrics import MetricTables
 from monitor.store_outbox import OutboxTables
 from monitor.store_post import OVER, post_of
 
 BUSY_MS = 5000
+#: the journal is brought into the database by tidy() after so many rows, by SQLite itself after so many pages of 4 kB
+TIDY_AFTER, MOST_PAGES = 300, 4000
 JOURNALS = ("-wal", "-shm")
 #: raw answers of sources are kept newest first up to this size; a single longer one is cut
 MAX_RAW_BYTES = 50_000_000
@@ -132,6 +135,7 @@ class Store(MetricTables, OutboxTables):
     def __init__(self, path: Path | str, committed: Callable[[], object] | None = None, copy_first: bool = True):
         self.path, self._committed, self._copy_first = Path(path), committed, copy_first
         self.readonly = False
+        self._tidied = 0
         self._states: dict[tuple[str, str], AlertState] | None = None
         self._latest: dict[tuple[str, str], Latest] = {}
         self._waiting_seen: set[tuple[str, str]] = set()
@@ -190,6 +194,7 @@ class Store(MetricTables, OutboxTables):
             self.path.chmod(0o600)
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = FULL")
+        self.db.execute(f"PRAGMA wal_autocheckpoint = {MOST_PAGES}")  # beyond what tidy() leaves
         if found < newest():
             if found and self._copy_first:
                 self.backup(self._free_name(found))
@@ -253,7 +258,7 @@ class Store(MetricTables, OutboxTables):
                 self._states, self._latest = None, {}
                 raise
 
-    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+    def rows(self, sql: str, parameters: Sequence[object] | dict[str, object] = ()) -> list[Row]:
         """What a query finds."""
         with self._said():
             cursor = self.db.execute(sql, parameters)
@@ -287,6 +292,16 @@ class Store(MetricTables, OutboxTables):
         """Let every message that waits for its next attempt be tried at once: its time was told by another clock."""
         with self.transaction():
             return self.write("UPDATE outbox SET next_at = NULL WHERE next_at IS NOT NULL")
+
+    def tidy(self) -> None:
+        """Bring the journal into the database once enough was written: while nobody waits for a commit, unlike what
+        SQLite does by itself in the middle of one. Nothing becomes less safe: the journal is on the disk already.
+        """
+        written = self.db.conn.total_changes
+        if written - self._tidied >= TIDY_AFTER:
+            self._tidied = written
+            with self._said():
+                self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def meta(self, name: str) -> str | None:
         """A remembered word, or None."""
@@ -363,16 +378,37 @@ class Store(MetricTables, OutboxTables):
         rows = self.rows(sql + " ORDER BY series, subject, observed_at, known_at, source", values)
         return [observation_of(row) for row in rows]
 
+    def thinned_observations(
+        self, known_by: datetime, since: datetime, full_since: datetime, series: Sequence[str]
+    ) -> list[Observation]:
+        """Like ``observations``, but of the days before ``full_since`` only the last of each day and subject."""
+        sql = """
+            SELECT * FROM observations
+            WHERE series IN (SELECT value FROM json_each(:series)) AND known_at <= :known_by AND observed_at >= :full
+               OR id IN (SELECT MAX(id) FROM observations
+                         WHERE series IN (SELECT value FROM json_each(:series)) AND known_at <= :known_by
+                           AND observed_at >= :since AND observed_at < :full
+                         GROUP BY series, subject, substr(observed_at, 1, 10))
+            ORDER BY series, subject, observed_at, known_at, source"""
+        moments = {"known_by": iso(known_by), "since": iso(since), "full": iso(full_since)}
+        return [observation_of(row) for row in self.rows(sql, {"series": json.dumps(series), **moments})]
+
     def has_live_observation(self) -> bool:
         """Whether this database ever saw a live price: decides whether recorded numbers may still stand in."""
         return bool(self.rows("SELECT 1 FROM observations WHERE known_basis = 'live' LIMIT 1"))
 
-    def keep_raw(self, feed: str, fetched_at: datetime, what: str, body: bytes) -> None:
-        """Keep what a source answered, so that a number can be traced; the oldest give way."""
-        cut = body[:MAX_RAW_BODY]
-        row = {"feed": feed, "fetched_at": iso(fetched_at), "what": what, "bytes": len(cut), "body": cut}
+    def keep_raw(self, fetched_at: datetime, answers: Iterable[tuple[str, str, bytes]]) -> None:
+        """Keep what sources answered in one fetch, so that a number can be traced; the oldest give way.
+
+        ``answers``: (source, address, body). All of them are one write to the disk, and room is made once.
+        """
+        rows = [
+            {"feed": feed, "fetched_at": iso(fetched_at), "what": what, "bytes": len(cut), "body": cut}
+            for feed, what, body in answers
+            for cut in (body[:MAX_RAW_BODY],)
+        ]
         with self.transaction() as db:
-            self.insert("raw", [row])
+            self.insert("raw", rows)
             db.execute(
                 "DELETE FROM raw WHERE id <= (SELECT id FROM (SELECT id, SUM(bytes) OVER (ORDER BY id DESC) AS total"
                 " FROM raw) WHERE total > ? LIMIT 1)",
@@ -430,6 +466,7 @@ class Store(MetricTables, OutboxTables):
             self.insert("told", map(told_row, told), "INSERT OR REPLACE")
             self._revive(messages)
             self.queue(messages)
+            refresh_ended(self, events, tick.eval_at)
             self.insert("notices", notice_rows(tick.eval_at, notices or {}), "INSERT OR REPLACE")
         if self._committed is not None:
             self._committed()
@@ -454,6 +491,11 @@ class Store(MetricTables, OutboxTables):
             return None
         row = {k: v for k, v in rows[0].items() if k != "id"}
         return TickRow(**{**row, "eval_at": utc(row["eval_at"]), "recorded": bool(row["recorded"])})
+
+    def first_tick_at(self) -> datetime | None:
+        """When the oldest evaluation on record was made: what it found true may have been true before."""
+        (row,) = self.rows("SELECT MIN(eval_at) AS first FROM ticks")
+        return None if row["first"] is None else utc(row["first"])
 
     def feed_reports(self) -> list[FeedReport]:
         """What every source did when it was last asked."""
@@ -600,9 +642,7 @@ class Store(MetricTables, OutboxTables):
 
     def end_overlay(self, number: int, now: datetime) -> bool:
         """End what was said under a number; False when it had ended."""
-        sql = "UPDATE overlays SET until = ? WHERE id = ? AND (until IS NULL OR until > ?)"
-        with self.transaction():
-            return self.write(sql, (iso(now), number, iso(now))) == 1
+        return self._end_overlays("id = ?", (number,), now) == 1
 
     def add_overlay(self, overlay: Overlay) -> None:
         """Remember a person's word over alerts. A silence needs an end."""
@@ -610,13 +650,20 @@ class Store(MetricTables, OutboxTables):
             raise StoreError("a silence needs an end; say until when")
         with self.transaction():
             self.insert("overlays", [overlay_row(overlay)])
+            refresh_said(self, [overlay], overlay.at)
 
     def end_overlays(self, kind: str, now: datetime, short_id: str = "", rule: str = "", subject: str = "") -> int:
         """End what was said with exactly these names; returns how many ended."""
-        sql = "UPDATE overlays SET until = ? WHERE kind = ? AND short_id = ? AND rule = ? AND subject = ?"
-        with self.transaction() as db:
-            live = " AND (until IS NULL OR until > ?)"
-            return db.execute(sql + live, [iso(now), kind, short_id, rule, subject, iso(now)]).rowcount
+        named = "kind = ? AND short_id = ? AND rule = ? AND subject = ?"
+        return self._end_overlays(named, (kind, short_id, rule, subject), now)
+
+    def _end_overlays(self, which: str, values: Sequence[object], now: datetime) -> int:
+        live = f"{which} AND (until IS NULL OR until > ?)"
+        with self.transaction():
+            over = [overlay_of(row) for row in self.rows(f"SELECT * FROM overlays WHERE {live}", (*values, iso(now)))]  # noqa: S608 (own words)
+            self.write(f"UPDATE overlays SET until = ? WHERE {live}", (iso(now), *values, iso(now)))  # noqa: S608
+            refresh_said(self, over, now)
+        return len(over)
 
     def notice(self, message_id: str) -> object:
         """The numbers a message was written from, or None."""

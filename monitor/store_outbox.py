@@ -15,6 +15,7 @@ from monitor.catchup import OUTAGE_S, catch_up
 from monitor.model import MARKET, Event, Message, OutboxRow
 from monitor.routes import EXPIRES_S, backoff_s, borrower_of
 from monitor.rows import Row, Tables, event_of, iso, kept, message_row, outbox_of, utc
+from monitor.store_edits import refresh_sent
 
 #: per destination; beyond it the oldest messages that are not critical go into the next digest instead
 MAX_QUEUED = 200
@@ -33,12 +34,14 @@ class Company:
     """What is known around one message: the message it answers, and the one borrower it is about, if it is one.
 
     ``reply_to``: the channel's own ids of the message that announced what ends now; empty when there is none.
-    ``first``: this destination was never told anything about that borrower before.
+    ``borrower``: ``market`` where nothing but the market is spoken of. ``first``: this destination was never told
+    anything about it before. ``rule``: that of the gravest alert.
     """
 
     reply_to: str = ""
     borrower: str = ""
     first: bool = False
+    rule: str = ""
 
 
 class OutboxTables(Tables):
@@ -107,7 +110,11 @@ class OutboxTables(Tables):
 
     def mark_sent(self, row: OutboxRow, now: datetime, channel_message_id: str = "") -> bool:
         """The channel said yes. False when this attempt is no longer the current one."""
-        return self._mark(row, "sent", sent_at=iso(now), channel_message_id=channel_message_id, error="")
+        with self.transaction():
+            marked = self._mark(row, "sent", sent_at=iso(now), channel_message_id=channel_message_id, error="")
+            if marked:
+                refresh_sent(self, row, channel_message_id, now)
+        return marked
 
     def mark_retry(self, row: OutboxRow, next_at: datetime, error: str) -> bool:
         """The channel could not take it now: try again from ``next_at``."""
@@ -130,18 +137,26 @@ class OutboxTables(Tables):
         return True
 
     def recover_after_restart(self, now: datetime) -> int:
-        """Nobody knows what became of messages in flight when the process died; returns how many there were."""
+        """Nobody knows what became of messages in flight when the process died; returns how many there were.
+
+        An edit made twice is as good as one made once, so it is simply made again.
+        """
+        why = "the process ended before an answer came"
         with self.transaction():
             flying = self.outbox("sending", limit=1_000_000)
             for row in flying:
-                self.mark_unknown(row, now, "the process ended before an answer came")
-        return len(flying)
+                if row.message.kind == "edit":
+                    self.mark_retry(row, now, why)
+                else:
+                    self.mark_unknown(row, now, why)
+        return sum(row.message.kind != "edit" for row in flying)
 
     def expire(self, now: datetime) -> list[OutboxRow]:
         """Give up on messages nobody could deliver for too long, or that are too many for one destination.
 
         A message waits from the first time this is asked about it, by the clock of delivery: recorded evaluations have
-        another. What is given up goes into the next digest, so nothing is lost; returns the rows given up.
+        another. What is given up goes into the next digest, so nothing is lost; returns the rows given up. Edits say
+        nothing new: they crowd out no message.
         """
         waiting: dict[tuple[str, str], int] = {}
         gone = []
@@ -152,7 +167,7 @@ class OutboxTables(Tables):
             for row in self.rows("SELECT * FROM outbox WHERE state IN ('queued', 'retry') ORDER BY seq DESC"):
                 found = outbox_of(row)
                 to, message = (found.message.channel, found.message.to), found.message
-                waiting[to] = waiting.get(to, 0) + 1
+                waiting[to] = waiting.get(to, 0) + (message.kind != "edit")
                 age_s = (now - utc(row["waits_since"])).total_seconds()
                 crowded = waiting[to] > MAX_QUEUED and message.severity != "critical"
                 if age_s > EXPIRES_S[message.severity] or crowded:
@@ -169,7 +184,7 @@ class OutboxTables(Tables):
         """
         waiting: dict[tuple[str, str, str], list[Row]] = {}
         held: set[tuple[str, str]] = set()
-        for row in self.rows(_OPEN):
+        for row in (row for row in self.rows(_OPEN) if row["kind"] != "edit"):
             if row["state"] == "sending" or (row["next_at"] is not None and utc(row["next_at"]) > now):
                 held.add((row["channel"], row["destination"]))
             waiting.setdefault((row["route"], row["channel"], row["destination"]), []).append(row)
@@ -200,12 +215,14 @@ class OutboxTables(Tables):
     def company(self, message: Message) -> Company:
         """What is known around a message that is about to be sent."""
         events = self._events_of([message]).values()
-        borrowers = {borrower_of(event.subject) for event in events} - {MARKET}
+        named = {borrower_of(event.subject) for event in events}
+        borrowers = named - {MARKET} or named
         borrower = borrowers.pop() if len(borrowers) == 1 else ""
         first = bool(borrower) and message.kind == "fired" and not self._told_of(message, borrower)
         over = [event for event in events if event.kind in ("resolved", "dropped")]
         reply_to = self._announced(message, over[-1]) if message.kind == "resolved" and over else ""
-        return Company(reply_to, borrower, first)
+        rule = next((event.rule for event in events if event.severity == message.severity), "")
+        return Company(reply_to, borrower, first, rule)
 
     def _told_of(self, message: Message, borrower: str) -> bool:
         sql = """

@@ -13,7 +13,8 @@ ON_ITS_WAY = ("queued", "retry", "sending")
 OVER = ("sent", "unknown", "dead", "expired")
 _COUNTS = """
     SELECT channel, state, COUNT(*) AS n, SUM(attempts) AS attempts, MIN(waits_since) AS since, MAX(seq) AS newest
-    FROM outbox GROUP BY channel, state"""
+    FROM outbox WHERE kind != 'edit' GROUP BY channel, state"""
+_EDITS = "SELECT channel, state, COUNT(*) AS n FROM outbox WHERE kind = 'edit' GROUP BY channel, state"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Post:
 
     ``outcomes``: (channel, sent | unknown | dead | expired) -> messages. ``since``: when the oldest of those on their
     way began to wait; None when none is, or none was asked about yet. ``broken``: channels whose last message was
-    refused for good.
+    refused for good. Edits of messages are counted by themselves, in ``edits``: they tell nothing new, so none of them
+    is missed, and a message that cannot be edited says nothing about its channel.
     """
 
     waiting: Mapping[str, int] = field(default_factory=dict)
@@ -30,13 +32,14 @@ class Post:
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     attempts: Mapping[str, int] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
+    edits: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def post_of(stores: Sequence[Tables]) -> Post:
     """Count the messages of these databases together; on the thread that owns them.
 
     >>> post_of([])
-    Post(waiting={}, since=None, outcomes={}, attempts={}, broken=())
+    Post(waiting={}, since=None, outcomes={}, attempts={}, broken=(), edits={})
     """
     tables = [store.rows(_COUNTS) for store in stores]
     waiting, attempts, outcomes = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
@@ -48,7 +51,11 @@ def post_of(stores: Sequence[Tables]) -> Post:
             began += [utc(row["since"])] if row["since"] else []
         else:
             outcomes[row["channel"], row["state"]] += row["n"]
-    return Post(dict(waiting), min(began, default=None), dict(outcomes), dict(attempts), _broken(tables))
+    edits = Counter[tuple[str, str]]()
+    for row in (row for store in stores for row in store.rows(_EDITS)):
+        edits[row["channel"], row["state"]] += row["n"]
+    broken = _broken(tables)
+    return Post(dict(waiting), min(began, default=None), dict(outcomes), dict(attempts), broken, dict(edits))
 
 
 def _broken(tables: Sequence[Sequence[Row]]) -> tuple[str, ...]:

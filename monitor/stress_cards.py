@@ -9,7 +9,7 @@ from monitor.stress.answers import Question
 from monitor.stress.equity import market_value, structural
 from monitor.stress.scenario import Scenario
 from monitor.stress.scorecard import Answer, Card, scorecard
-from monitor.stress_shown import months_text
+from monitor.stress_shown import months_text, rolled
 from monitor.stressing import Case, first_breach, first_breach_building, value_reading
 from monitor.tables import Cell, Head, Table, Tone
 
@@ -89,6 +89,7 @@ def two_cases(case: Case, question: Question, borrower: str, scenario: Scenario)
     heads = (Head("first breach"), Head("month (low-high)", right=True), Head("case"))
     reasons = [Cell(f"? {name}: {one.reason}", "dim") for name, one in (("run off", run_off), ("build", build))
                if one.value is None]  # fmt: skip
+    reasons.insert(0, Cell(rolled(scenario), "dim"))
     data: dict[str, object] = {"run_off": run_off.json(), "build": build.json()}
     return Table("", heads, rows, tuple(reasons)), data
 

@@ -16,7 +16,7 @@ from monitor.stress.cascade import Cascade
 from monitor.stress.due import debt_total
 from monitor.stress.sale import Sale, sell
 from monitor.stress_shown import Shown, heading, stamp, titled, why
-from monitor.stressing import Case, falls, value_reading
+from monitor.stressing import STAR, Case, falls, value_reading
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Table, show
 from monitor.units import parse_quantity
 
@@ -39,7 +39,7 @@ def ranking(case: Case) -> Shown:
     rows = [
         [
             Cell(_whole(found[b]["rank"])),
-            Cell(case.name(b)),
+            Cell(case.marked(b)),
             Cell(_two(found[b]["earliness"])),
             Cell(found[b]["first_breach_months"].text(ends=True)),
             Cell(found[b]["damage_usd"].text(ends=True)),
@@ -56,10 +56,11 @@ def ranking(case: Case) -> Shown:
         Head("debt that\nfalls, USD", right=True, expendable=2),
     ]
     reasons = why({case.name(b): found[b]["rank"] for b in listed})
+    star = (STAR,) if any(case.stub(b) for b in ranked) else ()
     notes = [Cell("rank: earliness times damage, over depth x/÷4, decay 15-35%, correlation 0-0.7 and both ends of all "
                   "assumptions; damages overlap and do not add up", "dim")]  # fmt: skip
-    notes += [Cell(line, "dim") for line in (*reasons, *_left_out(table.left_out))]
-    labels = [f"{_whole(found[b]['rank'])}  {case.name(b)}" for b in ranked]
+    notes += [Cell(line, "dim") for line in (*star, *reasons, *_left_out(table.left_out))]
+    labels = [f"{_whole(found[b]['rank'])}  {case.marked(b)}" for b in ranked]
     early = tuple(_range(label, found[b]["earliness"]) for label, b in zip(labels, ranked, strict=True))
     hurt = tuple(_range(label, found[b]["damage_usd"]) for label, b in zip(labels, ranked, strict=True))
     panels = (
@@ -69,13 +70,19 @@ def ranking(case: Case) -> Shown:
     data = {
         **heading(case),
         "borrowers": [
-            {"id": b, "name": case.name(b), **{key: value.json() for key, value in found[b].items()}} for b in listed
+            {
+                "id": b,
+                "name": case.name(b),
+                "insufficient_data": case.stub(b),
+                **{key: value.json() for key, value in found[b].items()},
+            }
+            for b in listed
         ],
         "left_out": list(table.left_out),
         "assumed": list(table.used),
     }
     captions = ("rank (interval) by earliness times damage; span: low to high over the assumptions; damages overlap "
-                "and do not add up", *reasons, *_left_out(table.left_out))  # fmt: skip
+                "and do not add up", *star, *reasons, *_left_out(table.left_out))  # fmt: skip
     reply = Reply(data, (titled(case, "who breaks first and matters most", heads, rows, notes),))
     return Shown(reply, "Who breaks first, and whose fall hurts most", panels, stamp(case, captions))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,9 +25,18 @@ from monitor.stress.inputs import Factors as Paths
 from monitor.stress.outlook import MIDDLE_RHO, prior, simulated, under
 from monitor.stress.scenario import PATH_AXES, Scenario, pairs
 from monitor.stressing import HORIZON_MONTHS, TODAY, unjudged
+from monitor.tables import UNKNOWN, show
 
 CENTRE = RUNS.index((MIDDLE, MIDDLE_RHO))
 SCRAMBLES = 16
+
+
+class Given(NamedTuple):
+    """What is known of the paths: axis -> the level as a share of today's (spread: the change) at the end of month
+    ``by``, however each path gets there."""
+
+    moves: Mapping[str, float]
+    by: int = HORIZON_MONTHS
 
 
 @dataclass(frozen=True)
@@ -48,19 +58,36 @@ class Chance:
             return Reading(None, "ratio", reason=self.reason)
         return Reading(float(self.middle[-1]), "ratio", float(self.low[-1]), float(self.high[-1]))
 
+    def text(self, paths: int) -> str:
+        """The year's chance and both ends of the assumptions, as counted over so many paths."""
+        if self.reason:
+            return UNKNOWN
+        middle, *ends = (counted(float(share[-1]), paths) for share in (self.middle, self.low, self.high))
+        return middle if ends == [middle, middle] else f"{middle} ({'-'.join(ends)})"
+
     def first(self) -> FloatArray:
         """Share of the middle run's paths that first break in each month (months,)."""
         return np.diff(self.middle, prepend=0.0)
 
 
+def counted(share: float, paths: int) -> str:
+    """A share of simulated paths: what none of them reached is less than one of them, not impossible.
+
+    >>> counted(0.0, 256), counted(0.0, 65_536), counted(0.2148, 1_024), counted(1.0, 1_024)
+    ('<0.4%', '<0.1%', '21.5%', '100.0%')
+    """
+    least = max(1 / paths, 0.001)
+    return show(share, "ratio") if share >= least else f"<{least:.1%}"
+
+
 def chances_under(
     question: Question, scenario: Scenario, n_paths: int, only: str | None = None,
-    given: Mapping[str, float] | None = None, sampling: bool = False,
+    given: Given | None = None, sampling: bool = False,
 ) -> dict[str, Chance]:  # fmt: skip
     """Chance of a breach by month on simulated paths that start under the scenario: every path is moved by it, the
     loss of contracts adds up, and refinancing is shut where the path or the scenario shuts it. ``only`` one borrower's
-    rows are run, on the paths of everybody. ``given``: axis -> what happens in the first month, the other axes then
-    follow their conditional distribution. CanaryError for a move or a correlation no path can have."""
+    rows are run, on the paths of everybody. ``given``: moves every path has made by a month; the other axes then follow
+    their conditional distribution. CanaryError for a move or a correlation no path can have."""
     firm, wanted = question.firm, question.state.borrowers if only is None else (only,)
     owners = [int(question.rows[0].owner[i]) for i in firm]
     chosen = [j for j, owner in enumerate(owners) if question.state.borrowers[owner] in wanted]
@@ -101,7 +128,7 @@ class _Work:
     scenario: Scenario
     n_paths: int
     chosen: list[int]
-    given: Mapping[str, float] | None
+    given: Given | None
 
     def on(self, corner: int, rho: float, seed: int | None = None) -> tuple[FloatArray, FloatArray]:
         """First month and code of the chosen rows (J,S)."""
@@ -118,11 +145,11 @@ class _Work:
 
     def paths(self, rows: Bridge, corner: int, rho: float, seed: int | None = None) -> Paths:
         """Paths on the axes of the rows, before the scenario."""
-        question = self.question
+        question, given = self.question, self.given or Given({})
         try:
             return simulated(
                 rows, question.price(rows), question.base_rate, corner=corner, rho=rho, n_paths=self.n_paths,
-                seed=seed, pairs=pairs(self.scenario), given=self.given,
+                seed=seed, pairs=pairs(self.scenario), given=given.moves, given_by=given.by,
             )  # fmt: skip
         except ValueError as error:
             raise CanaryError(f"no paths under {self.scenario.name}: {error}") from None
@@ -159,19 +186,18 @@ def moved(paths: Paths, there: Paths, today: Paths, corner: int, known: Assumpti
 # ---------------------------------------------------------------- the others, given one
 @dataclass(frozen=True)
 class Expected:
-    """One axis given a move of another: median and the middle four fifths of the paths, with and without the move,
-    after one month and after a year. Prices as shares of today's, the spread as a rate."""
+    """One axis given a move of another: median and the middle four fifths of the paths, with and without the move, at
+    the end of the month it is given by and after a year. Prices as shares of today's, the spread as a rate."""
 
     axis: str
-    month: tuple[float, float, float]
+    then: tuple[float, float, float]
     year: tuple[float, float, float]
-    month_before: float
+    then_before: float
     year_before: float
 
 
-def expected_given(question: Question, given: Mapping[str, float], n_paths: int) -> tuple[Expected, ...]:
-    """Where bitcoin, rents and the spread go given a move of one of them within the first month, in the middle of all
-    assumptions."""
+def expected_given(question: Question, given: Given, n_paths: int) -> tuple[Expected, ...]:
+    """Where bitcoin, rents and the spread go given a move of one of them, in the middle of all assumptions."""
     rows = question.rows[MIDDLE].cut(question.firm)
     with_it, without = (
         _Work(question, TODAY, n_paths, [], one).paths(rows, MIDDLE, MIDDLE_RHO) for one in (given, None)
@@ -179,8 +205,8 @@ def expected_given(question: Question, given: Mapping[str, float], n_paths: int)
     found = []
     for factor, axis in PATH_AXES.items():
         there, before = (_axis(paths, axis) for paths in (with_it, without))
-        month, year = (_spread(there[t]) for t in (0, -1))
-        found.append(Expected(factor, month, year, _spread(before[0])[0], _spread(before[-1])[0]))
+        then, year = (_spread(there[t]) for t in (given.by - 1, -1))
+        found.append(Expected(factor, then, year, _spread(before[given.by - 1])[0], _spread(before[-1])[0]))
     return tuple(found)
 
 
@@ -197,10 +223,11 @@ def _spread(values: FloatArray) -> tuple[float, float, float]:
     return float(middle), float(low), float(high)
 
 
-def sigmas_of(given: Mapping[str, float], known: Assumptions) -> dict[str, float]:
-    """How many standard deviations of a month each given move is, in the middle of all assumptions."""
-    root = (1 / 12) ** 0.5
+def sigmas_of(given: Given, known: Assumptions) -> dict[str, float]:
+    """How many standard deviations of its months each given move is, in the middle of all assumptions."""
+    root = (given.by / 12) ** 0.5
     vols = {axis: prior(f"{axis}_vol", MIDDLE, known) for axis in ("crypto", "rental", "spread")}
     return {
-        axis: (move if axis == "spread" else float(np.log(move))) / (vols[axis] * root) for axis, move in given.items()
+        axis: (move if axis == "spread" else float(np.log(move))) / (vols[axis] * root)
+        for axis, move in given.moves.items()
     }

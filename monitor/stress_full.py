@@ -81,7 +81,7 @@ def chance_table(chance: Chance, scenario: Scenario, paths: int) -> tuple[Table,
     tests = {name: float(share) for name, share in zip(TESTS, chance.by_test, strict=True)}
     named = [f"{TEST_WORDS[name]} {short(share, 'ratio')}" for name, share in tests.items() if share > 0]
     rows = (
-        (Cell("within a year, middle (low-high over assumptions)"), Cell(year.text(ends=True))),
+        (Cell("within a year, middle (low-high over assumptions)"), Cell(chance.text(paths))),
         (Cell("standard error of the middle, sampling only"), Cell(short(chance.sampling, "ratio"))),
         (Cell("what breaks first, share of paths"), Cell(", ".join(named) or "nothing")),
     )

@@ -13,7 +13,7 @@ from monitor.overview import Reading
 from monitor.stress.distance import REACH, distance
 from monitor.stress_shocks import Alone, alone
 from monitor.stress_shown import Shown, deliver, heading, open_case, stamp, titled, why
-from monitor.stressing import Case, borrower_named, quarterly, value_reading
+from monitor.stressing import STAR, Case, borrower_named, quarterly, value_reading
 from monitor.tables import NOT_APPLICABLE, UNKNOWN, Cell, Head, Tone, show
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def everybody(case: Case) -> Shown:
     rows = []
     for b in (b for b in listed if found[b].value is not None):
         cells = [Cell(price) for price in prices[b].values()]
-        rows.append([Cell(case.name(b)), Cell(sigma_text(found[b]), _tone(found[b])), Cell(words[b]), *cells])
+        rows.append([Cell(case.marked(b)), Cell(sigma_text(found[b]), _tone(found[b])), Cell(words[b]), *cells])
     heads = [
         Head("borrower"),
         Head("distance, sigma\n(low-high)", right=True),
@@ -42,9 +42,10 @@ def everybody(case: Case) -> Shown:
         Head("coins cover net\ndebt above BTC", right=True, expendable=3),
     ]
     reasons = why({case.name(b): found[b] for b in listed})
+    star = (STAR,) if any(case.stub(b) for b in listed) else ()
     notes = [Cell(f"sigma: standard deviations of a year; {HELD}; low-high over the assumptions", "dim")]
-    notes += [Cell(line, "dim") for line in reasons]
-    ranges = tuple(Range(case.name(b), found[b].value, found[b].low, found[b].high) for b in listed)
+    notes += [Cell(line, "dim") for line in (*star, *reasons)]
+    ranges = tuple(Range(case.marked(b), found[b].value, found[b].low, found[b].high) for b in listed)
     panel = Dots(
         "",
         "distance to the nearest breach, standard deviations",
@@ -59,6 +60,7 @@ def everybody(case: Case) -> Shown:
             {
                 "id": b,
                 "name": case.name(b),
+                "insufficient_data": case.stub(b),
                 "distance_sigma": found[b].json(),
                 "nearest": words[b] or None,
                 **{name: value.json() for name, value in _price_readings(case, b).items()},
@@ -66,7 +68,11 @@ def everybody(case: Case) -> Shown:
             for b in listed
         ],
     }
-    captions = (f"{HELD}; span: low to high over the assumptions; an arrow: no breach within {REACH:g}", *reasons)
+    captions = (
+        f"{HELD}; span: low to high over the assumptions; an arrow: no breach within {REACH:g}",
+        *star,
+        *reasons,
+    )
     reply = Reply(data, (titled(case, "the smallest joint shock that breaks", heads, rows, notes),))
     return Shown(reply, "How far from a breach", (panel,), stamp(case, captions))
 
@@ -164,6 +170,7 @@ def one_reverse(case: Case, borrower: str) -> Shown:
     if not found:
         notes.append(Cell("no test of it can be judged", "warning"))
     notes.append(Cell(f"{HELD}; low-high over the assumptions", "dim"))
+    notes += [Cell(STAR, "dim")] if case.stub(borrower) else []
     panels = (_alone_panel(found),)
     data = {
         **heading(case), "id": borrower, "name": case.name(borrower), "distance_sigma": nearest.json(),
@@ -173,7 +180,7 @@ def one_reverse(case: Case, borrower: str) -> Shown:
     }  # fmt: skip
     captions = [f"{HELD}; span: low to high over the assumptions; an arrow: not by itself"]
     captions.append(f"nearest joint shock: {sigma_text(nearest)} sigma, {said}" if said else f"? {nearest.reason}")
-    table = titled(case, f"what breaks {case.name(borrower)}", heads, rows, notes)
+    table = titled(case, f"what breaks {case.marked(borrower)}", heads, rows, notes)
     return Shown(Reply(data, (table,)), f"What breaks {case.name(borrower)}", panels, stamp(case, captions, [borrower]))
 
 

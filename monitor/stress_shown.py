@@ -109,7 +109,25 @@ def titled(
 ) -> Table:
     """A table with the moment below it and the mark of recorded prices above it."""
     told = (Cell(moment_words(case), "dim"), *notes)
-    return Table(title, tuple(heads), tuple(tuple(row) for row in rows), told, banner(case.recorded))
+    return Table(
+        title, tuple(heads), tuple(tuple(row) for row in rows), told, banner(case.recorded, case.btc_usd is not None)
+    )
+
+
+def rolled(scenario: Scenario) -> str:
+    """What a first breach supposes of debt that falls due: unlike the liquidity beside it, it may let it be rolled.
+
+    >>> from monitor.stress.scenario import Move
+    >>> rolled(Scenario("s")), rolled(Scenario("s", (Move("refinancing", "to", 0.0),)))
+    ('all that falls due is refinanced', 'nothing that falls due is refinanced')
+    """
+    share = 1.0
+    for move in scenario.moves:
+        if move.factor == "refinancing":
+            share = {"to": move.amount, "by": share * (1 + move.amount)}.get(move.verb, share + move.amount)
+    if 0 < share < 1:
+        return f"{share:.0%} of what falls due is refinanced"
+    return f"{'all' if share >= 1 else 'nothing'} that falls due is refinanced"
 
 
 def why(found: Mapping[str, Reading], what: str = "") -> list[str]:

@@ -51,6 +51,7 @@ from monitor.stress_shown import (
     metrics_json,
     months_text,
     open_case,
+    rolled,
     scenario_json,
     stamp,
     titled,
@@ -128,7 +129,7 @@ def one_scenario(case: Case, scenario: Scenario, paths: int | None) -> Shown:
             *(_pair(now[b][metric], then[b][metric], metric) for metric in SHOWN),
             Cell(months_text(first[b])),
             *([Cell(months_text(building[b]))] if building else []),
-            *(Cell(found[b].year().text(ends=True)) for found in chances.values()),
+            *(Cell(found[b].text(paths or 1)) for found in chances.values()),
             *([Cell(short(chances["under"][b].sampling, "ratio"), "dim")] if paths else []),
         ]
         for b in shown
@@ -175,7 +176,7 @@ def _scenario_notes(scenario: Scenario, paths: int | None) -> list[str]:
     """How a table of one scenario is read."""
     notes = [scenario.note] if scenario.note else []
     notes.append(f"now > under the scenario, at once; line: 1.00x, 100%; {MARKS}; {MIDDLE_NOTE}")
-    notes.append(f"first breach: {over_months(scenario)}")
+    notes.append(f"first breach: {over_months(scenario)}; {rolled(scenario)}")
     if paths:
         notes.append(
             f"breach within a year: share of {paths:,} simulated paths, low to high over assumptions and correlation "
@@ -249,15 +250,15 @@ def run_stress(
     at: str | None, paths: int | None, file: str | None, given: tuple[str, ...] = (),
 ) -> int:  # fmt: skip
     """``canary stress``."""
-    moves, words = given_of(given)
+    moved, words = given_of(given)
     own = written(*shocks) if any(text is not None for text in shocks) else None
     if paths is not None and not 1 <= paths <= MOST_PATHS:
         raise CanaryError(f"--paths takes 1 to {MOST_PATHS:,}")
     case = open_case(shell, at)
     scenario = scenario_named(case, name) if name is not None else own
-    if moves:
+    if given:
         only = None if borrower is None else borrower_named(case, borrower)
-        shown = given_view(case, moves, words, paths or DEFAULT_PATHS, only)
+        shown = given_view(case, moved, words, paths or DEFAULT_PATHS, only)
     elif borrower is not None:
         shown = full_borrower(case, borrower_named(case, borrower), scenario, paths)
     elif scenario is not None:

@@ -44,6 +44,7 @@ SHOWN = ("liquidity_locked_12m", "interest_cover", "coverage", "ltv_economic", "
 TODAY = Scenario("today")
 HORIZON_MONTHS = 12
 MOST_PATHS = MICRO_BLOCK
+STAR = "* insufficient data: the book itself says that figures of it are missing"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Case:
     def stub(self, borrower: str) -> bool:
         """Whether the book says itself that too little is known of a borrower."""
         return self.state.rows[self.state.borrowers.index(borrower)].borrower.status == "insufficient_data"
+
+    def marked(self, borrower: str) -> str:
+        """A borrower's name, with a star where :meth:`stub` is true; :data:`STAR` says what the star means."""
+        return self.name(borrower) + (" *" if self.stub(borrower) else "")
 
     @property
     def btc_usd(self) -> float | None:

@@ -30,6 +30,8 @@ STYLES: dict[str, str] = {
     "dim": "dim",
 }
 UNKNOWN, NOT_APPLICABLE = "?", "-"
+#: a first column of texts no longer than this is never broken
+LONGEST_NAME = 30
 #: what a column costs beyond its text: a blank on both sides and the divider
 GAP = 3
 #: width of a page when the output is no terminal
@@ -133,8 +135,10 @@ def _rich_table(title: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]
         pad_edge=False,
         show_edge=False,
     )
-    for head in heads:
-        table.add_column(Text(head.label), justify="right" if head.right else "left", overflow="fold")
+    for i, head in enumerate(heads):
+        # names stay whole where they are names; the columns beside them give way first
+        named = i == 0 and all(len(row[0].text) <= LONGEST_NAME for row in rows)
+        table.add_column(Text(head.label), justify="right" if head.right else "left", overflow="fold", no_wrap=named)
     for row in rows:
         table.add_row(*(Text(clean(cell.text), style=STYLES[cell.tone]) for cell in row))
     return table

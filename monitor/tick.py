@@ -12,6 +12,7 @@ fetches and sends.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from monitor import alerts, feeds, market, messages, metrics, moved, portfolio, rents, routing, rules, tokens
 from monitor.briefing import Desk, book_changes, brief, day_of
+from monitor.context import Previous
 from monitor.filings import FILING_SERIES, with_filings
 from monitor.known import KnownBook, as_known, fact_steps
 from monitor.ledger import OnWriter
@@ -36,9 +38,11 @@ from monitor.model import (
     Message,
     Numbers,
     Observation,
+    Quote,
     StepTable,
     end_of_day,
 )
+from monitor.quarantine import Quarantine, without_mistaken
 from monitor.silence import source_states
 from monitor.store import Store, TickRow
 from monitor.stress import causes
@@ -121,15 +125,20 @@ def judge(
     """
     live = [seen for seen in observations if seen.known_basis == "live"]
     # what was published at a known moment is kept too; what rests on an assumed one is read from its file each time
-    memory.live.keep([seen for seen in observations if seen.known_basis != "assumed"])
+    answers = [(report.feed, address, body) for report in reports for address, body in report.raw]
+    with memory.live.transaction():
+        memory.live.keep([seen for seen in observations if seen.known_basis != "assumed"])
+        # together with what was read from them: a number never stands without its answer
+        if answers:
+            memory.live.keep_raw(now, answers)
     since = now - rents.LOOK_BACK
-    offers = memory.live.observations(now, since, rents.OFFER_SERIES)
+    offers = memory.live.thinned_observations(now, since, now - rents.OPEN_DAYS, rents.OFFER_SERIES)
+    offers, doubted = without_mistaken(offers, now)
     index, withheld = rents.index_observations(offers, memory.live.observations(now, since, rents.INDEX_SERIES), now)
     memory.live.keep(index)
-    withheld |= _keep_token_index(memory.live, live, now)
-    for report in reports:
-        for address, body in report.raw:
-            memory.live.keep_raw(report.feed, now, address, body)
+    no_tokens, doubted_tokens = _keep_token_index(memory.live, live, now)
+    withheld |= no_tokens
+    reports = feeds.with_quarantine(world.feeds, reports, [*doubted, *doubted_tokens])
     if live or memory.live.has_live_observation():
         _thin_daily(world, memory.live, now)
         result = _evaluate(world, memory.live, observations, reports, now, recorded=None)
@@ -139,15 +148,18 @@ def judge(
     return _evaluate(world, memory.recorded(now), observations, reports, close, recorded=day_of(close))
 
 
-def _keep_token_index(store: Store, live: Sequence[Observation], now: datetime) -> dict[str, str]:
-    """The index of token prices, when a list of them has just come: series withheld -> why. The list is long."""
+def _keep_token_index(
+    store: Store, live: Sequence[Observation], now: datetime
+) -> tuple[dict[str, str], tuple[Quarantine, ...]]:
+    """The index of token prices, when a list of them has just come: (series withheld -> why, makers kept out of it)."""
     if not any(seen.series == tokens.OFFERS for seen in live):
-        return {}
+        return {}, ()
     since = now - rents.LOOK_BACK
     said = store.observations(now, since, tuple(tokens.TOKEN_INDEX.values()))
-    found, withheld = tokens.token_observations(store.observations(now, since, (tokens.OFFERS,)), said, now)
+    offers, doubted = without_mistaken(store.observations(now, since, (tokens.OFFERS,)), now)
+    found, withheld = tokens.token_observations(offers, said, now)
     store.keep(found)
-    return withheld
+    return withheld, doubted
 
 
 def _thin_daily(world: World, store: Store, now: datetime) -> None:
@@ -323,10 +335,21 @@ class Run:
         def history(name: str) -> StepTable | None:
             return prices.get(name) or fact_steps(book, name, ids) or self._stored(name, numbers)
 
-        quotes = self.tape.quotes(at)
-        draws = self.draws or draws_of(self.world)
-        numbers = metrics.compute(book, quotes, scenarios, history, at, costly, self.names, self.sources, draws)
+        numbers = self._compute(book, self.tape.quotes(at), scenarios, history, at, costly)
         return replace(numbers, recorded=self.recorded is not None)
+
+    def _compute(
+        self,
+        book: KnownBook,
+        quotes: Mapping[market.Key, Quote],
+        scenarios: Sequence[Scenario],
+        history: Callable[[str], StepTable | None],
+        at: datetime,
+        costly: bool,
+    ) -> Numbers:
+        """The metrics themselves; a replay may have had them made elsewhere."""
+        draws = self.draws or draws_of(self.world)
+        return metrics.compute(book, quotes, scenarios, history, at, costly, self.names, self.sources, draws)
 
     def _asked(self) -> list[Scenario]:
         """The scenarios a rule names; nobody reads the columns of the others when no table is shown."""
@@ -414,6 +437,7 @@ class Run:
             recorded_on=self.recorded,
             summaries=self._summaries(moment),
             previous=self._previous(moment.at),
+            first_at=self.store.first_tick_at(),
         )
 
     def write(
@@ -475,20 +499,13 @@ class Run:
             return fired[-1]
         raise CanaryError(f"{state.rule} of {state.subject} stands without an event")
 
-    def _previous(self, at: datetime) -> Callable[[str, str], tuple[float, date] | None]:
-        """The last different value of a metric in the database, and the day it was last in force."""
+    def _previous(self, at: datetime) -> Previous:
+        """The last different value of a metric in the database, and the day that ended it."""
 
-        def previous(metric: str, subject: str) -> tuple[float, date] | None:
+        def previous(metric: str, subject: str, value: float | None) -> tuple[float, date] | None:
             past = self.store.metric_history(metric, [subject])
-            if past is None:
-                return None
-            times, values = past.window(0, (at - timedelta(days=400)).timestamp(), at.timestamp() - 1)
-            known = [(value, moment) for value, moment in zip(values, times, strict=True) if value == value]
-            now_value = known[-1][0] if known else None
-            for value, moment in reversed(known):
-                if value != now_value:
-                    return float(value), datetime.fromtimestamp(moment, tz=at.tzinfo).date()
-            return None
+            found = past.other(0, math.nan if value is None else value, at.timestamp()) if past else None
+            return (found[0], day_of(datetime.fromtimestamp(found[1], tz=UTC))) if found else None
 
         return previous
 

@@ -15,12 +15,14 @@ from monitor.markup import clean as clean_text
 from monitor.model import StepTable
 from monitor.observed import LIVE, observed, stored
 from monitor.overview import banner
+from monitor.quarantine import without_mistaken
 from monitor.rents import LOOK_BACK, OFFER_SERIES
 from monitor.store import Store
 from monitor.tables import STYLES, terminal
 from monitor.tick import newest_close
 from monitor.tokens import OFFERS
-from monitor.tracing import Evidence, Node, trace
+from monitor.tracing import trace
+from monitor.tracing_prices import Evidence, Node
 from monitor.world import World, build_world
 
 if TYPE_CHECKING:
@@ -60,7 +62,9 @@ def evidence_of(world: World, at: datetime | None, now: datetime) -> tuple[Evide
         with closing(Store.reader(path)) as reader:
             return reader.raw_at(known_at)
 
-    found = Evidence(moment, book, numbers, seen, specs, recent)
+    rented, doubted = without_mistaken([offer for offer in recent if offer.series != OFFERS], moment)
+    listed, doubted_tokens = without_mistaken([offer for offer in recent if offer.series == OFFERS], moment)
+    found = Evidence(moment, book, numbers, seen, specs, [*rented, *listed], quarantined=[*doubted, *doubted_tokens])
     return (replace(found, answers=answers) if path.exists() else found), live
 
 

@@ -18,7 +18,7 @@ from monitor.book import load_book
 from monitor.config import Config, FeedConfig, read_secret, routes_of
 from monitor.feeds import file
 from monitor.metrics import METRICS
-from monitor.model import Book, CanaryError, InputError, Observation, Problem, Rule
+from monitor.model import Book, Borrower, CanaryError, InputError, Observation, Problem, Rule
 from monitor.portfolio import Portfolio, deaf, load_portfolio, routed
 from monitor.rulefile import load_rules
 from monitor.rules import CompiledRule, compile_rules
@@ -132,9 +132,10 @@ def _names_unknown(
 
 def feed_settings(config: Config, offline: bool, book: Book | None = None) -> Mapping[str, sources.FeedSettings]:
     """What the config says about each source; offline, only the file source is on. Companies are those of ``book``."""
-    companies = tuple(sources.Company(b.id, b.ticker, b.cik) for b in (book.borrowers if book else ()))
+    companies = tuple(map(_company, book.borrowers if book else ()))
     names = {off_or_feed.name for off_or_feed in sources.discover()} if offline else set()
-    settings = {name: sources.FeedSettings(enabled=False) for name in names if name != "file"}
+    off = sources.FeedSettings(enabled=False, trouble="off because of --offline")
+    settings = dict.fromkeys(names - {"file"}, off)
     for name, written in config.feeds.items():
         if name not in settings:
             key, trouble = _key(written, config)
@@ -144,7 +145,7 @@ def feed_settings(config: Config, offline: bool, book: Book | None = None) -> Ma
                 time_limit_s=written.timeout,
                 max_age_s=written.max_age,
                 key=key,
-                key_trouble=trouble,
+                trouble=trouble,
                 contact=written.contact,
                 companies=companies,
             )
@@ -153,6 +154,11 @@ def feed_settings(config: Config, offline: bool, book: Book | None = None) -> Ma
         own.enabled, own.base_url, own.time_limit_s, own.max_age_s, config.paths.prices
     )
     return settings
+
+
+def _company(borrower: Borrower) -> sources.Company:
+    counted = [fact.as_of for fact in borrower.facts if fact.field == "shares_outstanding"]
+    return sources.Company(borrower.id, borrower.ticker, borrower.cik, max(counted, default=None))
 
 
 def _key(written: FeedConfig, config: Config) -> tuple[str | None, str]:

@@ -15,17 +15,26 @@ ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THR
 
 
 class Cluster:
-    """A scheduler without a worker yet. ``paths``: what workers can import, the project by default."""
+    """A scheduler without a worker yet. ``paths``: what it and its workers can import, the project by default;
+    ``before``: what the scheduler runs before it begins; ``port``: that of one that was there before."""
 
-    def __init__(self, folder: Path, paths: str = str(ROOT)) -> None:
+    def __init__(self, folder: Path, paths: str = str(ROOT), before: str = "", port: int = 0) -> None:
         self.folder, self.paths = folder, paths
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
             self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
         self.running: list[subprocess.Popen[bytes]] = []
         port = self.address.rpartition(":")[2]
         self.scheduler = self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", "--no-jupyter"
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+            "--no-dashboard",
+            "--no-jupyter",
+            before=before,
         )
 
     def _start(self, *words: str, before: str = "") -> subprocess.Popen[bytes]:

@@ -56,6 +56,7 @@ def hostile(text: str) -> Report:
             cards=((text, text),), dated=(Dated(text, text, (text, text)),), causes=Causes(
                 (text, text), (Effect(text, (Move(text, text), Move(text, text))),), text
             ),
+            losses=replace(one.losses, notes=tuple(replace(note, text=text) for note in one.losses.notes)),
         )
         for one in report.sections
     )  # fmt: skip

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "monitor"
 #: what only computes, as patterns of files; everything these import must be among them too
 PURE = (
     *("units.py", "model.py", "series.py", "steps.py", "dated.py", "known.py", "market.py", "index.py", "rents.py"),
-    *("calendars.py", "filings.py", "edgar.py"),
+    *("calendars.py", "filings.py", "edgar.py", "edgar_shares.py", "quarantine.py"),
     *("stress/*.py", "metrics*.py", "functions.py", "expr*.py", "values.py", "scope.py", "rules.py", "scoring.py"),
     *("alerts.py", "states.py", "routing.py", "routes.py", "messages.py", "context.py", "briefing.py", "markup.py"),
     *("redact.py", "chat/pacing.py", "conditions.py", "smells.py", "explaining.py", "promrules.py", "rulepages.py"),
@@ -26,7 +26,10 @@ PURE = (
         "tokens.py",
         "credit_cycle.py",
         "residuals.py",
+        "rigs.py",
         "catchup.py",
+        "marking.py",
+        "pictured.py",
         "suppressed.py",
     ),
 )

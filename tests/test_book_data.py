@@ -97,6 +97,19 @@ def test_coreweave_vehicle_loans_stand_at_three_quarters_of_their_assets(august:
     assert drawn / assets == pytest.approx(0.75, abs=0.001)
 
 
+def test_no_cap_is_written_for_the_sum_of_the_vehicles(august: KnownBook) -> None:
+    """What one loan lends at funding is no test of seven: measured against it the sum would read as in breach."""
+    vehicles = next(f for f in known(august, "coreweave").facilities if f.facility.id == "gpu-vehicles").facility
+    assert vehicles.advance_rate is None
+    assert vehicles.covenants.ltv_max is None
+
+
+def test_notes_retired_above_par_are_no_sign_of_distress(book: Book) -> None:
+    """An exchange is at less than was owed; notes far in the money that become shares are a repurchase."""
+    nebius = next(b for b in book.borrowers if b.id == "nebius")
+    assert not [event for event in nebius.events if event.kind == "exchange"]
+
+
 def test_coreweave_vintages_split_the_group_without_loss(book: Book, august: KnownBook) -> None:
     """Vehicles and the rest together are the group's additions, and the vehicles depreciate to their filed assets."""
     pools = {f.facility.id: f.facility for f in known(august, "coreweave").facilities}

@@ -137,6 +137,66 @@ def test_only_editors_propose_and_hostile_words_are_answered(tmp_path: Path) -> 
     asyncio.run(talk())
 
 
+# ---------------------------------------------------------------- one of several numbers
+SEVERAL = """- alert: ThinTwice
+  expr: coverage < 1.1 and cash_unrestricted_usd < 50m
+  severity: warning
+  summary: "{borrower} is thin"
+"""
+
+
+def test_a_button_for_each_number_a_value_could_become(tmp_path: Path) -> None:
+    """Several numbers: nothing is guessed, each that can take the value is a button, and a tap proposes that edit."""
+
+    async def talk() -> None:
+        async with desk_of(tmp_path) as desk:
+            (tmp_path / "rules/two.yaml").write_text(SEVERAL)
+            asked = await editing.threshold(ask(desk, "ThinTwice 1.05"))
+            assert asked.title == "ThinTwice: which number becomes 1.05?"
+            buttons = [button for row in asked.buttons for button in row]
+            # 1.05 is no amount of money anybody would write, but it is one: the person decides, not the program
+            assert [one.label for one in buttons] == ["coverage < 1.1 -> 1.05", "cash_unrestricted_usd < 50m -> 1.05"]
+            assert {(one.action, one.user) for one in buttons} == {("rule_number", ADA.user)}
+            proposed = await editing.picked(ask(desk, ""), buttons[0].target)
+            assert proposed.title == "ThinTwice, expr 1: 1.1 -> 1.05?"
+            assert proposed.buttons[0][0].action == "rule"
+            # where the value cannot stand, or stands already, it is not offered; nowhere at all is refused at once
+            (only,) = (await editing.threshold(ask(desk, "ThinTwice 60m"))).buttons
+            assert only[0].label == "cash_unrestricted_usd < 50m -> 60m"
+            assert "is an amount" in await _refusal(editing.threshold(ask(desk, "ThinTwice 50m")))
+            assert "cannot stand there" in await _refusal(editing.threshold(ask(desk, "ThinTwice banana")))
+            assert (await editing.threshold(ask(desk, "ThinTwice 1.05 #1"))).title == proposed.title
+            # the rule changed meanwhile: the buttons are about something else
+            (tmp_path / "rules/two.yaml").write_text(SEVERAL.replace("1.1", "1.2"))
+            assert "changed since these buttons" in await _refusal(editing.picked(ask(desk, ""), buttons[0].target))
+            await editing.picked(
+                ask(desk, ""), (await editing.threshold(ask(desk, "ThinTwice 1.05"))).buttons[0][0].target
+            )
+
+    asyncio.run(talk())
+
+
+def test_a_number_is_picked_through_telegram(tmp_path: Path) -> None:
+    """Only the editor who asked may tap, and not after ten minutes; a tap shows the dry run of that number."""
+
+    async def talk() -> None:
+        (tmp_path / "rules").mkdir()
+        (tmp_path / "rules/two.yaml").write_text(SEVERAL)
+        async with running(tmp_path) as bot:
+            await bot.says("/threshold thintwice 1.05", EDITOR)
+            keys = dict(bot.server.keys())
+            pick = keys["coverage < 1.1 -> 1.05"]
+            assert await bot.told(pick, OPERATOR) == "this button is for the person who asked"
+            texts = await bot.texts(
+                lambda: bot.server.press(pick, EDITOR, EDITOR), lambda found: any("1.05?" in text for text in found)
+            )
+            assert "ThinTwice, expr 1: 1.1 -&gt; 1.05?" in texts[-1]
+            bot.clock[0] += timedelta(minutes=11)
+            assert "too old" in await bot.told(pick, EDITOR)
+
+    asyncio.run(talk())
+
+
 # ---------------------------------------------------------------- two people
 def test_weakening_a_critical_rule_takes_another_editor(tmp_path: Path) -> None:
     """The proposer's yes asks another editor; the proposer himself cannot agree; both names are in the audit."""

@@ -17,9 +17,10 @@ from monitor.stress.cascade import Links, cascade, shared_lenders, spread
 from monitor.stress.cascade import fall as fall_of
 from monitor.stress.field import ADVERSE, MIDDLE
 from monitor.stress.outlook import simulated
+from monitor.stress.rounds import in_rounds
 from monitor.stress.sale import Holdings, holdings, proceeds_share, sell, settle, with_decay, with_depth
 from monitor.stress.scenario import Move, Scenario
-from monitor.stress.state import State
+from monitor.stress.state import State, build_state
 
 
 def small(depth: float = 50_000.0, haircut: float = 0.65, **changes: object) -> Holdings:
@@ -29,7 +30,7 @@ def small(depth: float = 50_000.0, haircut: float = 0.65, **changes: object) -> 
             borrowers=("a", "b", "c"), pools=("a/p", "b/p", "c/p"), models=("H100",), owner=np.arange(3),
             units=np.array([[30_000.0], [10_000.0], [20_000.0]]), value_usd=np.array([[900.0], [300.0], [600.0]]),
             other_usd=np.zeros(3), principal_usd=np.array([800.0, 250.0, 0.0]),
-            pledged=np.array([True, True, False]), limited=np.array([False, True, False]),
+            pledged=np.array([True, True, False]), valued=np.ones(3, bool), limited=np.array([False, True, False]),
             dscr=np.array([np.nan, 0.8, np.nan]), depth_units=np.array([depth]), haircut=haircut,
             debt_usd=np.array([900.0, 300.0, 500.0]), liquid_usd=np.array([50.0, 40.0, 100.0]),
             counted=np.ones(3, bool), left_out=(), used=(),
@@ -194,6 +195,53 @@ def test_a_shared_lender_closes_refinancing_and_off_is_the_other_end() -> None:
     when[0] = 0
     assert (on.falls(when)[1] < on.n_periods).all()
     assert (off.falls(when)[1] == off.first[1]).all()
+
+    late = np.full((2, 64), on.n_periods)
+    late[0] = 4  # what falls due in January is rolled unless the other has fallen by then
+    assert (on.falls(late)[1] == np.where(on.first[1] > 4, np.minimum(on.first[1], 5), on.first[1])).all()
+    late[0] = 8  # after it: a door that shuts later undoes nothing
+    assert (on.falls(late)[1] == on.first[1]).all()
+
+
+@pytest.mark.parametrize("missing", ["vacancy_months", "relet_share"])
+def test_rent_nobody_assumes_to_come_back_is_gone_for_good(missing: str) -> None:
+    """Without an assumption about the vacancy a host loses all of its fallen tenant's rent, and the answer says so."""
+    state = network()
+    assert state.book is not None
+    rows = tuple(row for row in state.book.assumptions if row.name != missing)
+    without = build_state(replace(state.book, assumptions=rows), state.quotes)
+    whole, gone = (fall_of(one, "coreweave") for one in (state, without))
+    assert gone.rent_lost_usd["host"] > whole.rent_lost_usd["host"]
+    assert any(missing in text and "gone for good" in text for text in gone.used)
+    assert any(missing in text for text in whole.used)
+
+
+def test_machines_nobody_can_value_are_not_a_pool_under_water() -> None:
+    """Escrow alone does not make a pool worth less than its loan where its machines are not known: nothing is given up
+    and nothing is called under water; with the machines known and few, it is."""
+    terms = "cfads_quarter_usd: 6m, service_quarter_usd: 21m, escrow_usd: 5m"
+    vintage = (
+        "cost_vintages: [{bought: 2025-06-30, cost_usd: 60m, model_mix: {H100: 100%}, as_of: 2026-06-30, "
+        "published: 2026-08-12, quality: filing, source: Form 10-Q}]"
+    )
+
+    def text(machines: str) -> str:
+        return borrower(
+            "neocloud",
+            "debt_usd: 400m, cash_unrestricted_usd: 20m",
+            "debts:\n"
+            + debt("loan", "400m", "ddtl", "base: SOFR, margin: 4%, recourse: none")
+            + "facilities:\n"
+            + pool("gpus", "loan", "hardware", terms, machines),
+        )
+
+    nothing = np.zeros((2, 1), bool)
+    for machines, given_up in ((vintage, True), ("", False)):
+        state = state_of({"fleet": fleet(), "thin": text(machines)})
+        own = holdings(state)
+        assert settle(own, nothing).released[own.pools.index("thin/gpus"), 0] == given_up
+        (first, *_) = in_rounds(state, "fleet").rounds
+        assert "thin/gpus" not in first.under_water
 
 
 def test_a_cascade_adds_the_debt_of_those_it_drags_down() -> None:

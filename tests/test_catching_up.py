@@ -83,6 +83,21 @@ def test_newest_state_first_one_line_for_each_alert() -> None:
     assert set(digest.event_ids) == {one.id for one in (*a, *b)}
 
 
+def test_every_alert_is_told_by_its_number() -> None:
+    """Rule, borrower, since when and the numbers it was judged by; unknown is a question mark, never left out."""
+    short = replace(event("Short:acme", minute=1), values={"liquidity_locked_12m": 0.63, "debt_usd": 4.1e9, "ltv": 1.0})
+    call = replace(event("Call:acme/spv", minute=2), values={"margin_call_btc_usd": None})
+    old = replace(event("Old:acme", minute=3), values={"distress_filing_age": 90000.0})
+    broken = replace(event("Bad:x", "error", 4), reason="the rule failed: why $x$ <b>")
+    digest = merged(short, call, old, broken).digest
+    assert [line.text for line in digest.lines] == [
+        "Bad #id-Bad:x, x, cannot be evaluated since 2026-11-01 12:04 UTC: the rule failed: why $x$ <b>",
+        "Old #id-Old:acme, acme, fires since 2026-11-01 12:03 UTC: distress_filing_age 25 h",
+        "Call #id-Call:acme/spv, acme/spv, fires since 2026-11-01 12:02 UTC: margin_call_btc_usd ?",
+        "Short #id-Short:acme, acme, fires since 2026-11-01 12:01 UTC: liquidity_locked_12m 0.63x, debt_usd 4.10bn USD",
+    ]
+
+
 def test_what_still_pages_stays_a_message_of_its_own() -> None:
     """The newest message about a critical alert that still fires stays; what was said of it before, and what is over,
     does not."""

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.charts import Band, Dots, Fan, Heat, Range, Stamp, picture, short
+from monitor.framing import caption_of
+from monitor.panels import CAPTION_LINES
 
 AT = datetime(2026, 9, 22, tzinfo=UTC)
 STAMP = Stamp(AT, None, "a test", 86400.0 * 83, ("a note",))
@@ -124,6 +126,17 @@ def test_a_breach_line_is_drawn_only_between_its_sides():
         return int((rgb[height * 2 // 5 : height // 2].max(axis=2) < 0.2).all(axis=0).sum())
 
     assert black([[1.5, 0.5]]) >= black([[1.5, 1.4]]) + 2
+
+
+def test_a_caption_ends_with_source_and_age_and_counts_what_it_leaves_out():
+    """The last line names the moment, the oldest age and the source; notes beyond the room are counted."""
+    for more, said in ((0, None), (1, "and 1 more note: --json"), (2, "and 2 more notes: --json")):
+        stamp = Stamp(AT, None, "a source", 86_400.0, tuple(f"note {i}" for i in range(CAPTION_LINES + more)))
+        lines = caption_of(stamp)
+        assert lines[-1].startswith("as of 2026-")
+        assert lines[-1].endswith("oldest figure 24 h old; source: a source")
+        assert len(lines) == CAPTION_LINES + 1 + bool(more)
+        assert said is None or lines[-2] == said
 
 
 def test_same_numbers_same_bytes():

@@ -433,7 +433,7 @@ def test_a_pipe_gets_plain_text() -> None:
 def test_a_terminal_gets_colours_and_wrapped_lines() -> None:
     """In 60 columns no line is longer, and a continued text stands under its beginning."""
     long = replace(
-        MESSAGE, lines=(Line("now", "liquidity_locked_12m 0.20x, line < 1.00x; was 0.25x on 2026-03-31 (54 d)"),)
+        MESSAGE, lines=(Line("now", "liquidity_locked_12m 0.20x, line < 1.00x; was 0.25x until 2026-03-31 (54 d)"),)
     )
     shown = rendered(long, 60, colours=False).splitlines()
     assert max(map(len, shown)) <= 60

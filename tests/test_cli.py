@@ -251,7 +251,7 @@ def test_list_shows_every_kind_with_its_file(canary):
     assert files["commands"]["status"] == "monitor/commands.py"
     code, out, _ = canary("list", "feeds", "--offline")
     assert code == 0
-    assert "switched off" in out
+    assert "off because of --offline" in out
 
 
 def test_book(canary):

@@ -13,9 +13,10 @@ from small_book import COREWEAVE, borrower, debt, pool
 from test_answers import host, state_of
 from test_cascade import fleet
 
+from monitor.stress.assumptions import Assumptions
 from monitor.stress.cascade import fall
 from monitor.stress.creditors import NOBODY, Recovery, creditor_loss, recover
-from monitor.stress.field import ADVERSE, FAVOURABLE, MIDDLE
+from monitor.stress.field import ADVERSE, FAVOURABLE, MIDDLE, Value
 from monitor.stress.network import clear
 from monitor.stress.rounds import FIRST, RENT, in_rounds
 from monitor.stress.sale import proceeds_share
@@ -109,9 +110,8 @@ def test_clearing_conserves_money(cash: int, pool_loan: int, notes: int) -> None
     text = lent(f"{cash}m", f"{pool_loan}m", f"{notes}m").replace("debt_usd: 200m", f"debt_usd: {pool_loan + notes}m")
     state = state_of({"one": text})
     found = in_rounds(state, "one")
-    without_cost = replace(state, assumptions=replace(state.assumptions, values={
-        key: value for key, value in state.assumptions.values.items() if key[0] != "bankruptcy_kept"
-    }))  # fmt: skip
+    kept = {("bankruptcy_kept", "all"): Value.exact(1.0)}
+    without_cost = replace(state, assumptions=Assumptions({**state.assumptions.values, **kept}))
     done = recover(without_cost, found.own, found.end)
     owed = sum(claim.owed_usd for claim in done.claims)
     paid = sum(claim.paid_usd for claim in done.claims)
@@ -148,6 +148,42 @@ def test_what_nobody_valued_makes_the_loss_unknown() -> None:
     field = creditor_loss(state)
     assert not field.known[0]
     assert "hall" in field.reasons[0][0]
+
+
+def test_what_a_failure_keeps_is_nothing_while_nobody_assumes_it() -> None:
+    """Without the assumption the rest of a failed owner counts as nothing, is named, and the loss is unknown."""
+    state = state_of({"one": lent(cash="50m")})
+    values = {key: value for key, value in state.assumptions.values.items() if key[0] != "bankruptcy_kept"}
+    state = replace(state, assumptions=Assumptions(values))
+    done = wound_up(state, "one")
+    assert "bankruptcy_kept" in done.floors["one"]
+    assert sum(claim.paid_usd for claim in done.claims) == pytest.approx(60e6)  # the hall alone
+    assert not creditor_loss(state).known.any()
+
+
+def test_a_lender_that_could_not_pay_anyway_is_not_said_to_fall_by_its_claim() -> None:
+    """Only who could have paid with its claim whole is named as unable to pay because the claim was lost."""
+    bank = borrower(
+        "neocloud", "debt_usd: DEBT, cash_unrestricted_usd: 40m, equipment_net_usd: 0",
+        "debts:\n" + debt("own", "DEBT", "high_yield", "coupon: 8%, maturity: 2031-01-01, lender: Others"),
+    )  # fmt: skip
+    for owes, named in (("45m", ("fund",)), ("400m", ())):
+        state = state_of(
+            {"fund": bank.replace("DEBT", owes), "one": lent(cash="0").replace("lender: Fund", "lender: fund")}
+        )
+        assert wound_up(state, "one").passed_on == named
+
+
+@pytest.mark.parametrize("missing", ["liquidation_haircut", "depth_units"])
+def test_without_an_assumption_machines_count_as_nothing_and_it_is_named(missing: str) -> None:
+    """Where nobody said what a sale of machines brings, lenders get what is sure; what is missing is named."""
+    state = state_of({"coreweave": COREWEAVE, "fleet": fleet()})
+    kept = {key: value for key, value in state.assumptions.values.items() if not key[0].startswith(missing)}
+    state = replace(state, assumptions=Assumptions(kept))
+    for name in state.borrowers:
+        assert all(0 <= claim.paid_usd <= claim.owed_usd for claim in wound_up(state, name).claims)
+    assert missing in wound_up(state, "fleet").floors["fleet"]
+    assert not creditor_loss(state).known.any()
 
 
 def test_the_metric_is_the_loss_of_a_lone_fall() -> None:

@@ -18,12 +18,12 @@ from small_book import AT, HEAD, borrower, known
 from monitor import metrics
 from monitor.cli import run_line
 from monitor.config import find_config, load_config
-from monitor.credit_cycle import PAPER, equal_rating_loans, issues
+from monitor.credit_cycle import PAPER, equal_rating_loans, issues, net_debt_to_market_value
 from monitor.cycle_shown import quarter_ends
 from monitor.index import offer_series
 from monitor.known import KnownBook
 from monitor.market import Tape
-from monitor.model import Mark, Numbers, Observation, end_of_day
+from monitor.model import Mark, Numbers, Observation, Quote, end_of_day
 from monitor.residuals import bought, half_life_months, in_books, observed_decay, on_curve, residuals
 from monitor.series import SERIES, fault
 from monitor.store import Store
@@ -210,6 +210,24 @@ def test_sector_leverage_adds_up_first() -> None:
     value, _, detail, used = column(numbers([], known(two), AT), "sector_net_debt_to_ebitda")
     assert value == pytest.approx(8 / 4)
     assert (detail, used) == ("2 of 3 borrowers", "without c")
+
+
+def test_net_debt_over_market_value_counts_those_that_have_both() -> None:
+    """Shares times price of a borrower with both; one without a price or a count is not in it; none is unknown."""
+    texts = {
+        "both": borrower("miner", "shares_outstanding: 100m, debt_usd: 300m"),
+        "unpriced": borrower("miner", "shares_outstanding: 100m, debt_usd: 900m"),
+        "uncounted": borrower("miner", "debt_usd: 900m"),
+    }
+    prices = {
+        ("share_price_usd", who): Quote("share_price_usd", who, 4.0, "usd", AT, AT, "a venue")
+        for who in ("both", "uncounted")
+    }
+    debt = {"both": 200e6, "unpriced": 900e6, "uncounted": 900e6}
+    assert net_debt_to_market_value(known(texts, AT), prices, debt) == (0.5, ("both",))
+    ratio, who = net_debt_to_market_value(known(texts, AT), {}, debt)
+    assert math.isnan(ratio)
+    assert who == ()
 
 
 def mark(series: str, subject: str, value: float, day: date) -> Mark:

@@ -42,6 +42,7 @@ def test_the_demo_talks_from_alert_to_answer():
     assert "you > [Ack]" in shown
     assert "acknowledged" in shown
     assert f"by You ({USER})" in shown
+    assert "(the message changes) RECORDED acknowledged by You" in shown
     assert "lasts at most 30 d" in shown
     assert "did you mean /status?" in shown
     assert "fault in Canary" not in shown

@@ -270,6 +270,21 @@ def test_an_edit_of_the_book_says_so(tmp_path: Path, venue: Loopback) -> None:
     memory.close()
 
 
+def test_a_message_names_the_value_before(tmp_path: Path, venue: Loopback) -> None:
+    """What stood there at the evaluation before, until today: not the value before that one."""
+    live = world_of(tmp_path, LIVE.format(url=venue.url))
+    memory = Memory(tmp_path / "state", NOW)
+    for minutes in (0, 15, 1470):
+        now = NOW + timedelta(minutes=minutes)
+        stamp = f"{now - timedelta(seconds=2):%Y-%m-%dT%H:%M:%SZ}"
+        venue.on("/products/BTC-USD/ticker", Answer.json({"price": "80250.5", "time": stamp}))
+        result = evaluate(live, memory, now)
+    told = [line.text for message in result.messages for line in message.lines if line.label == "now"]
+    due = next(text for text in told if text.startswith("days_to_next_due"))
+    assert due.startswith("days_to_next_due -1.52 days, line < 0.00 days; was -0.51 days until 2026-11-02")
+    memory.close()
+
+
 def test_a_filing_is_named_only_where_it_changed_the_answer(starter: World) -> None:
     """CoreWeave's June filing ends what stood on its March figures and says so; a served wait names no cause."""
     result = look(starter, end_of_day(date(2026, 8, 12)))

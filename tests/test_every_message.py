@@ -19,10 +19,11 @@ from monitor.botserver import well_formed
 from monitor.catchup import catch_up
 from monitor.chatting import sample
 from monitor.context import Context, Deadline, Holding, Reading, Restore, Sheet
+from monitor.marking import Standing, edit_of
 from monitor.markup import html, without_markup
 from monitor.messages import compose, digest, first_look, notice, resolved
 from monitor.model import Decision, Event, Line, Message, MessageKind, OutboxRow, Quote, Rule, Severity
-from monitor.routes import Route
+from monitor.routes import Overlay, Route
 from monitor.store import Store, TickRow
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -76,7 +77,7 @@ def context(draw: Draw, kind: str, i: int) -> Context:
         true_since=draw(st.sampled_from([None, NOW - timedelta(days=3)])),
         next=Deadline(text(), draw(st.sampled_from([None, NOW])), number(), (text(),), text()),
         restores=(Restore(text(), number(), "usd", number(), text(), text()),),
-        sheet=Sheet(date(2026, 6, 30), None, "filing", text()),
+        sheet=Sheet(date(2026, 6, 30), "?", "filing", text()),
         prices=(Quote(text(), "market", 1.0, "usd", NOW, NOW, text(), in_doubt=text()),),
         holdings=(Holding(text(), 1e6, None, None, text()),),
     )
@@ -123,6 +124,16 @@ def a_sample(draw: Draw) -> Message:
     return sample(Route(draw(TEXT), "telegram", "42", borrowers=(draw(TEXT),)), NOW)
 
 
+def changed(draw: Draw) -> Message:
+    """What a message says once its alerts moved on."""
+    message = fired(draw)
+    alert = context(draw, "fired", 0).event
+    said = Overlay(draw(st.sampled_from(["ack", "silence"])), NOW, NOW + timedelta(days=1), by=draw(TEXT))
+    over = replace(alert, kind=draw(st.sampled_from(["resolved", "dropped"])), at=NOW + timedelta(days=1))
+    standings = [Standing(alert, ack=said), Standing(alert, over), Standing(alert, silence=said), Standing(alert)]
+    return edit_of(message, standings[: draw(st.integers(1, 4))], 1, NOW)
+
+
 BUILDERS: dict[MessageKind, tuple[Callable[[Draw], Message], ...]] = {
     "fired": (fired,),
     "reminder": (lambda draw: fired(draw, "reminder"),),
@@ -130,6 +141,7 @@ BUILDERS: dict[MessageKind, tuple[Callable[[Draw], Message], ...]] = {
     "digest": (morning, after_an_outage),
     "notice": (first, about_itself),
     "test": (a_sample,),
+    "edit": (changed,),
 }
 
 

@@ -548,10 +548,10 @@ def test_nothing_of_python_can_be_reached(text):
 )  # fmt: skip
 def test_hostile_sizes_are_refused_quickly(text):
     """A million characters, a thousand brackets: refused before the parser sees them."""
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ExpressionError) as caught:
         compile_expression(text, NAMES, SCENARIOS)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 10  # against work that explodes: an eager parser takes hours of processor
     assert len(caught.value.flaws) <= 10
 
 
@@ -579,7 +579,7 @@ _pieces = st.sampled_from(
 )
 def test_any_text_is_an_expression_or_an_error_with_places(text):
     """No text raises anything else, takes long, or points outside itself."""
-    began = time.perf_counter()
+    began = time.process_time()
     for level in ("market", "borrower", "facility"):
         try:
             found = compile_expression(text, NAMES, SCENARIOS, level).evaluate(numbers(coverage=[1, None, 2]))
@@ -588,7 +588,7 @@ def test_any_text_is_an_expression_or_an_error_with_places(text):
             assert all(0 <= f.offset <= len(text) and f.length >= 0 and f.message for f in error.flaws)
         else:
             assert set(found.truth.tolist()) <= {T, F, U}
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 10
 
 
 def test_all_mistakes_are_told_at_once():

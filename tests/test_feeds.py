@@ -260,7 +260,7 @@ def test_a_source_that_lacks_something_says_what_it_needs() -> None:
     assert "feeds: {luxor: {key_env: NAME_OF_A_VARIABLE}}" in off["luxor"]
     assert "feeds: {edgar: {contact: you@your.company}}" in off["edgar"]
     assert "feeds: {coingecko: {enabled: true}}" in off["coingecko"]
-    named = {"equities": FeedSettings(), "luxor": FeedSettings(key_trouble="the environment variable X is not set")}
+    named = {"equities": FeedSettings(), "luxor": FeedSettings(trouble="the environment variable X is not set")}
     off = {feed.name: feed.reason for feed in discover(named) if isinstance(feed, Off)}
     assert off["luxor"] == "the environment variable X is not set"
     if find_spec("yfinance") is None:
@@ -670,6 +670,21 @@ def test_an_unchanged_version_is_not_downloaded_again(server: Loopback) -> None:
     assert values(first) == values(second)
     assert len(server.asked("/v3/gcp/20260814-12/catalog.zip")) == 1
     assert "aws: " in reports[0].reason
+
+
+def test_a_provider_that_changes_its_unit_keeps_its_last_prices(server: Loopback) -> None:
+    """A version with the price of the machine for one GPU is left out with both numbers; the median stays."""
+    for name in PROVIDERS[:4]:
+        provider(server, name, catalogue(machine(8 * 2.0)))
+    feed = GpuCatalogue(FeedSettings(base_url=server.url))
+    asyncio.run(fetch_all([feed], NOW, 5.0))
+    provider(server, PROVIDERS[0], catalogue(machine(64 * 2.0)), version="20260814-13")
+    observations, (report,) = asyncio.run(fetch_all([feed], NOW + timedelta(hours=1), 5.0))
+    assert values(observations) == {"rent_h100_list_usd": 2.0}
+    assert f"{PROVIDERS[0]}: H100 at 16.00 after 2.00 USD looks like a machine of eight for one GPU" in report.reason
+    provider(server, PROVIDERS[0], catalogue(machine(8 * 2.2)), version="20260814-14")
+    observations, (report,) = asyncio.run(fetch_all([feed], NOW + timedelta(hours=2), 5.0))
+    assert "2.20 (20260814-14)" in observations[0].note
 
 
 def test_a_panel_that_is_kept_grows_too_old(server: Loopback) -> None:

@@ -24,7 +24,7 @@ from test_stress_core import DRIVERS, NUMBA, random_case
 
 from monitor.model import FloatArray
 from monitor.stress import collateral, quick_driver
-from monitor.stress.answers import CENTRE, CORNERS, RUNS, ask, chances
+from monitor.stress.answers import CENTRE, CORNERS, RUNS, Chances, Tally, _levelled, ask, chances
 from monitor.stress.assumptions import Assumptions
 from monitor.stress.distance import REACH, distance
 from monitor.stress.drivers import WORTH_COMPILING, FirstBreaches, chosen, run
@@ -139,6 +139,86 @@ def test_the_middle_alone_is_the_middle_of_the_range() -> None:
     whole = chances(ask(small()), n_paths=512)
     np.testing.assert_array_equal(alone.pd.values[MIDDLE], whole.pd.values[MIDDLE])
     np.testing.assert_array_equal(alone.pd.values[0], alone.pd.values[1])
+
+
+@cache
+def levelled(shared_blocks: int) -> Chances:
+    """The range over four blocks of paths, the ends from differences on some of them."""
+    return chances(ask(small()), n_paths=4 * MICRO_BLOCK, driver="numpy", shared_blocks=shared_blocks)
+
+
+def test_ends_from_differences_are_the_ends_within_the_stated_error() -> None:
+    """Against all runs on all paths no chance is off by more than three of the standard errors stated beside it, most
+    by less than one; the middle, its months and its tests are exactly those of all paths."""
+    some, full = levelled(2), levelled(4)
+    assert not full.sampling.any()
+    centre = RUNS.index(CENTRE)
+    np.testing.assert_array_equal(some.table[centre], full.table[centre])
+    np.testing.assert_array_equal(some.by_month, full.by_month)
+    np.testing.assert_array_equal(some.by_test, full.by_test)
+    others = [k for k in range(len(RUNS)) if k != centre]
+    assert (some.sampling[others] > 0).all()
+    assert some.sampling.max() < 0.006
+    off = np.abs(some.table - full.table)[others] / some.sampling[others]
+    assert off.max() < 3
+    assert (off < 1).mean() > 0.6
+    assert (some.table != full.table)[others].any()
+    assert ((full.table > 0.01) & (full.table < 0.99)).sum() > 5  # not a book where nothing or everything breaks
+
+
+def test_a_range_from_differences_contains_its_middle() -> None:
+    """Low, middle and high are in order and are chances; the error of the ends is told beside them, and only then."""
+    some, full = levelled(1), levelled(4)
+    middle, high, low = some.pd.values
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    assert (low >= 0).all()
+    assert (high <= 1).all()
+    assert all("sampling only" in some.pd.detail[b] for b in range(len(small().borrowers)))
+    assert not any("sampling only" in text for text in full.pd.detail.values())
+
+
+def test_what_the_middle_tells_about_an_end() -> None:
+    """An end moves with the middle of all paths as far as the two go together on the shared ones; one that is certain
+    stays certain, with the error of four paths more."""
+    tally = Tally(
+        by_month=np.array([[990.0, 10.0]]), by_test=np.zeros((5, 2)),
+        broken=np.array([[90.0, 5.0], [95.0, 0.0], [100.0, 2.0]]),
+        both=np.array([[90.0, 5.0], [90.0, 0.0], [90.0, 2.0]]),
+    )  # fmt: skip
+    table, error = _levelled(tally, (CENTRE, (1, 0.0), (1, 0.7)), 1_000, 100)
+    # nine tenths break; of the rest half more do where the run is worse, two of five where it is better
+    assert table == pytest.approx(np.array([[0.99, 0.01], [0.995, 0.0], [1.0, 0.004]]))
+    assert error[0].tolist() == [0.0, 0.0]
+    assert error[2, 0] == pytest.approx(0.02)
+    assert error[1, 0] == pytest.approx(((0.95 * 0.05 - 0.045**2 / 0.09 + 0.04) / 100) ** 0.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), worse=st.booleans())
+def test_a_run_that_contains_the_middle_stays_on_its_side(seed: int, worse: bool) -> None:
+    """Whatever the middle of all paths says against that of the shared ones, a run that breaks on more paths than the
+    middle stays above it, one that breaks on fewer below; every chance is one."""
+    draw = np.random.default_rng(seed)
+    middle = draw.random((200, 3)) < draw.random(3)
+    run = middle | (draw.random((200, 3)) < 0.3) if worse else middle & (draw.random((200, 3)) < 0.3)
+    whole = np.round(1_000 * np.clip(middle.mean(axis=0) + draw.normal(0, 0.1, 3), 0, 1))
+    counts = np.stack([middle.sum(axis=0), run.sum(axis=0)]) * 1.0
+    both = np.stack([middle.sum(axis=0), (middle & run).sum(axis=0)]) * 1.0
+    table, _ = _levelled(Tally(whole[None], np.zeros((5, 3)), counts, both), (CENTRE, (1, 0.0)), 1_000, 200)
+    assert ((table >= 0) & (table <= 1)).all()
+    inside = (counts[0] > 0) & (counts[0] < 200)  # else the middle tells nothing about the run
+    ahead = (table[1] - table[0]) * (1 if worse else -1)
+    assert (ahead[inside] >= -1e-12).all()
+
+
+@NUMBA
+def test_levelled_chances_are_the_same_on_any_number_of_threads() -> None:
+    """Blocks are counted in whatever order processors take them; the counts are the same."""
+    question = ask(small())
+    one, other = (chances(question, n_paths=10_000, driver=driver) for driver in ("numpy", "compiled"))
+    np.testing.assert_array_equal(one.table, other.table)
+    np.testing.assert_array_equal(one.sampling, other.sampling)
 
 
 def peak_mib(work: Callable[[], object]) -> float:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dask_cluster import Cluster
-from tapes import random_lines, read, work_of
+from dask_cluster import ROOT, Cluster
+from tapes import BOOK, random_lines, read, work_of, written
 
+from monitor.cli import run_line
 from monitor.large.plan import parts
 from monitor.large.solve import Outcome, Work, outcome, solve
 from monitor.model import CanaryError
@@ -18,6 +22,7 @@ from monitor.model import CanaryError
 pytest.importorskip("distributed")
 from monitor.large import on_dask, rounds
 from monitor.large.results import RunFolder, manifest
+from tests.desk import lay_desk
 from tests.test_large import same
 
 pytestmark = pytest.mark.xdist_group("dask")
@@ -119,6 +124,84 @@ def test_no_scheduler_no_worker_and_another_version_are_sentences(
     cluster.wait(1)
     with pytest.raises(CanaryError, match=r"workers differ, so the answer would: .* has canary 0\.0\.1, not"):
         next(on_dask.run_dask(small, parts(small), cluster.address))
+
+
+def test_a_run_goes_on_with_dask_after_its_scheduler_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command itself, killed off by its scheduler in the middle: it ends with a sentence and without a result; run
+    again on a new scheduler it works out what is missing, touches nothing that was kept, and its table is that of an
+    undisturbed run on this machine."""
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    desk = lay_desk(tmp_path)
+    (desk / "book" / "_assumptions.yaml").write_text((BOOK / "_assumptions.yaml").read_text("utf-8"), "utf-8")
+    tape, map_ = written(tmp_path, *random_lines(200, 400))
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    line = ["--offline", "--json", "large", str(tape), "--map", str(map_), "--paths", "20000", "--out"]
+    first = Cluster(tmp_path)
+    there = ["run", "--engine", "dask", "--scheduler", first.address]
+    program = "import sys; from monitor.cli import main; sys.exit(main())"
+    try:
+        first.worker("import time, monitor.large.solve as s; one = s.solve\n"
+                     "def solve(*a): time.sleep(0.3); return one(*a)\n"
+                     "solve.__module__ = s.__name__; s.solve = solve")  # fmt: skip
+        first.wait(1)
+        environ = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home")}
+        running = subprocess.Popen([sys.executable, "-c", program, *line, *there], env=environ, stderr=subprocess.PIPE)
+        parts_ = desk / "run" / "parts"
+        deadline = time.monotonic() + 120
+        while not list(parts_.glob("*.npz")) and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        first.scheduler.kill()
+        said = running.communicate(timeout=120)[1].decode()
+    finally:
+        first.stop()
+    assert running.returncode == 2
+    assert "went away" in said
+    assert "what is finished is kept: start it and run this again" in " ".join(said.split())
+    assert not (desk / "run" / "result.parquet").exists()
+    kept = {file: file.stat().st_mtime_ns for file in parts_.glob("*.npz")}
+    assert kept
+    second = Cluster(tmp_path, port=int(first.address.rpartition(":")[2]))
+    try:
+        second.worker()
+        second.wait(1)
+        assert run_line([*line, *there]) == 0
+    finally:
+        second.stop()
+    assert len(kept) < len(list(parts_.glob("*.npz")))
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
+    assert run_line([*line, "undisturbed"]) == 0
+    one, other = (pd.read_parquet(desk / name / "result.parquet") for name in ("run", "undisturbed"))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_every_worker_is_given_tasks(cluster: Cluster, small: Work, tmp_path: Path) -> None:
+    """Not only those that were sent the work first: three workers, and each of them leaves its mark."""
+    mark = (
+        "import os, monitor.large.solve as s; one = s._block\n"
+        "def block(*a):\n  open(f'{os.getpid()}.worked', 'a').close(); return one(*a)\n"
+        "s._block = block"
+    )
+    for _ in range(3):
+        cluster.worker(mark)
+    cluster.wait(3)
+    list(on_dask.run_dask(small, parts(small), cluster.address))
+    assert len(list(tmp_path.glob("*.worked"))) == 3
+
+
+def test_a_scheduler_without_canary_is_told(tmp_path: Path, small: Work) -> None:
+    """It reads the tasks it hands on: without the program it could not, and would only say that the work was lost."""
+    cluster = Cluster(tmp_path, before="import sys; sys.modules['monitor'] = None")
+    try:
+        cluster.worker()
+        cluster.wait(1)
+        with pytest.raises(CanaryError, match=r"the scheduler cannot read Canary .*monitor.*; install it there"):
+            next(on_dask.run_dask(small, parts(small), cluster.address))
+    finally:
+        cluster.stop()
 
 
 def test_a_worker_without_canary_is_told(cluster: Cluster, small: Work) -> None:

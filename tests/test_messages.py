@@ -67,7 +67,7 @@ CONTEXT = Context(
     true_since=NOW - timedelta(days=8),
     next=Deadline("interest and principal of Rig loan", datetime(2026, 11, 8, tzinfo=UTC), 4.2e6, ("Notes 2027",)),
     restores=(Restore("btc_usd", 96_400.0, "usd", 19e6, "LTV back to 110%"),),
-    sheet=Sheet(date(2026, 9, 30), date(2026, 10, 28), "filing", "Form 10-Q"),
+    sheet=Sheet(date(2026, 9, 30), "2026-10-28", "filing", "Form 10-Q"),
     prices=(Quote("btc_usd", "market", 58_524.0, "usd", NOW - timedelta(minutes=3), NOW, "two venues"),),
     holdings=(Holding("Notes 2027", 2.5e6, 41.25, date(2026, 10, 30), "desk"),),
 )
@@ -84,8 +84,8 @@ CRITICAL Acme Rigs 3 Ltd (Acme Mining), Rig loan (equipment), 71.0m USD, limited
   own         Notes 2027: 2.5m USD, last quote 41.25 % of par on 2026-10-30 (desk)
   alert       NonRecourseUnderwater fired #k3f9
               Acme Mining / rig loan: market LTV 150%, DSCR 0.29x on limited recourse: the owner may walk away
-  now         spv_ltv_economic 150.0%, line > 110.0%; was 98.0% on 2026-09-30 (54 d old)
-              spv_dscr 0.29x, line < 1.00x; was 1.10x on 2026-06-30 (quarter to 2026-09-30)
+  now         spv_ltv_economic 150.0%, line > 110.0%; was 98.0% until 2026-09-30 (54 d old)
+              spv_dscr 0.29x, line < 1.00x; was 1.10x until 2026-06-30 (quarter to 2026-09-30)
               recourse_share 0.0%, line < 50.0%
   since       true since 2026-10-24 12:00 UTC (8 d); fired 2026-11-01 12:00 UTC
   next        interest and principal of Rig loan by 2026-11-08 00:00 UTC (in 6 d), 4.2m USD; cross-defaults: Notes 2027
@@ -100,6 +100,13 @@ CRITICAL Acme Rigs 3 Ltd (Acme Mining), Rig loan (equipment), 71.0m USD, limited
 def test_a_critical_message_reads_like_this() -> None:
     """The whole message, as a terminal shows it, in the order a desk reads it."""
     assert text_of(*compose("fired", "critical", [CONTEXT], NOW)) == GOLDEN
+
+
+def test_what_was_true_at_the_first_look_may_be_older() -> None:
+    """A beginning nobody saw is not given as one."""
+    _, lines = compose("fired", "critical", [replace(CONTEXT, maybe_longer=True)], NOW)
+    said = "true since 2026-10-24 12:00 UTC or earlier (8 d); fired 2026-11-01 12:00 UTC"
+    assert next(line.text for line in lines if line.label == "since") == said
 
 
 def test_the_order_does_not_depend_on_what_is_known() -> None:
@@ -145,7 +152,7 @@ def test_unknown_prices_deadlines_and_ways_back_say_so() -> None:
         next=Deadline("put of Notes 2027", None, None, reason="its date is not disclosed"),
         restores=(Restore(reason="the service of the debt is unknown"),),
         holdings=(Holding("Notes 2027", 2.5e6),),
-        sheet=replace(CONTEXT.sheet, published=None),  # type: ignore[type-var]
+        sheet=replace(CONTEXT.sheet, publication="?"),  # type: ignore[type-var]
     )
     text = text_of(*compose("fired", "critical", [context], NOW))
     assert "rent_h100_index_usd ? (withheld: panel of 2)" in text
@@ -242,7 +249,7 @@ def test_readings_take_units_ranges_and_reasons_from_the_columns() -> None:
         {"facility": ("acme/mortgage", "acme/rig-loan"), "borrower": ("acme",), "market": ("market",)},
         {"spv_ltv_economic": column, "recourse_share": share},
     )
-    ltv, dscr, recourse = read_numbers(EVENT, RULE, numbers, lambda metric, subject: (0.98, date(2026, 9, 30)))
+    ltv, dscr, recourse = read_numbers(EVENT, RULE, numbers, lambda metric, subject, value: (0.98, date(2026, 9, 30)))
     assert ltv == Reading(
         "spv_ltv_economic", 1.5, "ratio", (">", 1.1), "", 0.98, date(2026, 9, 30), 1.32, 1.66, 3600.0, "rigs"
     )

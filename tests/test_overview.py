@@ -13,7 +13,9 @@ from monitor.model import AlertState, Borrower, Column, FeedReport, Numbers, Quo
 from monitor.overview import (
     METRICS_SHOWN,
     Overview,
+    Reading,
     Snapshot,
+    banner,
     overview,
     overview_from_json,
     overview_json,
@@ -197,3 +199,16 @@ def test_a_name_cannot_paint_the_screen(shown):
     print_table(overview_table(overview(Snapshot(view.numbers, (), {}, borrowers))), terminal(out))
     assert "\x1b" not in out.getvalue()
     assert "[red]L" in out.getvalue()
+
+
+def test_a_range_with_a_negative_end_is_written_in_words() -> None:
+    """ "-0.21-1.03x" can be read in two ways; two positive ends keep the hyphen."""
+    assert Reading(0.42, "x", -0.21, 1.03).text(ends=True) == "0.42x (-0.21 to 1.03x)"
+    assert Reading(1.21, "x", 0.85, 2.05).text(ends=True) == "1.21x (0.85-2.05x)"
+
+
+def test_recorded_says_when_no_price_of_bitcoin_reaches_that_day() -> None:
+    """A moment after the last recorded close has no prices "of that day"."""
+    assert "of that day" in banner(date(2026, 9, 21))
+    assert "no usable one of bitcoin" in banner(date(2026, 11, 24), priced=False)
+    assert banner(None, priced=False) == ""

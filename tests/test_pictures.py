@@ -19,8 +19,9 @@ from fake_telegram import BLOCKED, TOKEN, Failure, FakeTelegram
 
 from monitor.chat.telegram import CAPTION_UNITS, TelegramChannel
 from monitor.config import Found, load_config
-from monitor.illustrator import EVERY, Illustrator
-from monitor.model import CanaryError, Decision, Event, Line, Message, Observation
+from monitor.illustrator import EVERY, Illustrator, chosen_of
+from monitor.model import CanaryError, Decision, Event, Line, Message, Observation, Rule
+from monitor.pictured import HEATMAP, chosen
 from monitor.postman import Postman
 from monitor.routes import Route
 from monitor.store import Store, TickRow
@@ -136,6 +137,61 @@ def test_which_messages_get_a_picture() -> None:
         assert followed(Illustrator(Elsewhere(), lambda: T0), (message, company)) == ([PNG] if wanted else [])  # type: ignore[arg-type]
 
 
+COINS = "change(coins_free, 90d) < -30% and known(debt_usd)"
+
+
+@pytest.mark.parametrize(
+    ("expr", "kind", "metrics"),
+    [
+        ("liquidity_locked_12m < 1.0", "heatmap", ()),
+        ("btc_usd / margin_call_btc_usd - 1 < 15% and age(margin_call_btc_usd) < 200d", "heatmap", ()),
+        ("age(bond_price) < 10d and ltv_economic > 90%", "heatmap", ()),
+        ("not known(btc_usd)", "heatmap", ()),
+        ("1 > 0", "heatmap", ()),
+        ("tenant_share > 30% and tenant_critical", "cascade", ()),
+        ("dscr < 1 or cascade_debt_usd > 1bn", "cascade", ()),
+        ("80 > bond_price", "past", ("bond_price",)),
+        ("put_due_18m_usd > 0 and share_price_usd < 90% * conversion_usd", "past", ("share_price_usd",)),
+        ("coalesce(change(coins_free, 90d), change(coins_total, 90d)) < -30%", "past", ("coins_free", "coins_total")),
+        ("max_over(dscr, 30d) < 1", "past", ("dscr",)),
+    ],
+)
+def test_the_picture_is_about_what_the_rule_is_about(expr: str, kind: str, metrics: tuple[str, ...]) -> None:
+    """Shocks, a past or a fall, by the first comparison that says more than whom the rule concerns."""
+    found = chosen(expr)
+    assert (found.kind, found.metrics) == (kind, metrics)
+
+
+def test_a_rule_is_found_by_its_name() -> None:
+    """One that is gone gets the shocks."""
+    rules = [Rule("Cds", "cds_5y_bp > 500bp", "warning")]
+    assert (chosen_of(rules, "Cds").kind, chosen_of(rules, "Gone")) == ("past", HEATMAP)
+
+
+def test_the_line_of_a_past_is_what_the_number_would_have_to_be() -> None:
+    """A constant in the number's own unit, a share of another number, what it was a while ago less the change."""
+    assert (chosen("cds_5y_bp > 5%").add, chosen("bond_price < 80").add) == (500.0, 80.0)
+    share = chosen("share_price_usd < 90% * conversion_usd")
+    assert (share.other, share.factor, share.span_s) == ("conversion_usd", 0.9, 0.0)
+    change = chosen("change(cds_5y_bp, 30d) > 40%")
+    assert (change.other, change.factor, change.add, change.span_s) == ("cds_5y_bp", 1.4, 0.0, 30 * 86400.0)
+    delta = chosen("delta(cds_5y_bp, 30d) > 75bp")
+    assert (delta.other, delta.factor, delta.add, delta.span_s) == ("cds_5y_bp", 1.0, 75.0, 30 * 86400.0)
+    assert not chosen("drop(btc_usd, 30d) > 20%").line
+
+
+def test_two_kinds_are_two_pictures_and_the_market_has_only_a_past() -> None:
+    """A spread alert after a liquidity alert brings a picture of its own; one of the market brings a past or none."""
+    kinds = {"R": HEATMAP, "S": chosen("cds_5y_bp > 500bp")}
+    elsewhere = Elsewhere()
+    illustrator = Illustrator(elsewhere, lambda: T0, chosen=kinds.__getitem__)  # type: ignore[arg-type]
+    first, second = Company(borrower="acme", rule="R"), Company(borrower="acme", rule="S")
+    assert followed(illustrator, (MESSAGE, first), (MESSAGE, second), (MESSAGE, first)) == [PNG, PNG]
+    assert [asked[-1].kind for asked in elsewhere.asked] == ["heatmap", "past"]  # type: ignore[attr-defined]
+    assert followed(illustrator, (MESSAGE, Company(borrower="market", rule="R"))) == []
+    assert followed(illustrator, (MESSAGE, Company(borrower="market", rule="S"))) == [PNG]
+
+
 def test_one_picture_of_a_borrower_in_a_while() -> None:
     """Three alerts of one borrower bring one picture to a chat; another chat gets it with its text, drawn once."""
     now, drawn = [T0], Elsewhere()
@@ -144,7 +200,7 @@ def test_one_picture_of_a_borrower_in_a_while() -> None:
     assert followed(illustrator, (MESSAGE, ACME), (second, ACME)) == [PNG]
     assert illustrator.ready(other, ACME) == PNG
     assert illustrator.ready(other, ACME) == b""
-    assert drawn.asked == [("monitor.drawing:heatmap", "settings", "acme")]
+    assert drawn.asked == [("monitor.drawing:drawn", "settings", "acme", HEATMAP)]
     now[0] = T0 + EVERY
     assert illustrator.ready(MESSAGE, ACME) == b"", "what was drawn is too old"
     assert followed(illustrator, (MESSAGE, ACME)) == [PNG]
@@ -252,10 +308,21 @@ def test_a_borrower_is_drawn_in_the_worker(tmp_path: Path) -> None:
     async def draw() -> bytes:
         worker = Worker()
         try:
-            picture: bytes = await worker.run("monitor.drawing:heatmap", found, True, "alpha")
+            picture: bytes = await worker.run("monitor.drawing:drawn", found, True, "alpha", HEATMAP)
             with pytest.raises(CanaryError, match="no borrower 'nobody'"):
-                await worker.run("monitor.drawing:heatmap", found, True, "nobody")
-            return picture
+                await worker.run("monitor.drawing:drawn", found, True, "nobody", HEATMAP)
+            # what cannot be drawn of it gives way to the shocks: no bond of it is quoted, its fall hurts nobody
+            for expr in ("bond_price < 80", "tenant_share > 30%"):
+                instead: bytes = await worker.run("monitor.drawing:drawn", found, True, "alpha", chosen(expr))
+                assert instead == picture
+            coins: bytes = await worker.run("monitor.drawing:drawn", found, True, "alpha", chosen(COINS))
+            fall = chosen("drop(btc_usd, 30d) > 20%")
+            price: bytes = await worker.run("monitor.drawing:drawn", found, True, "market", fall)
+            assert coins != picture != price
+            assert price.startswith(PNG)
+            with pytest.raises(CanaryError, match="hy_spread_bp of market was unknown in all of the past 90 days"):
+                await worker.run("monitor.drawing:drawn", found, True, "market", chosen("hy_spread_bp > 500bp"))
+            return coins
         finally:
             worker.close()
 
@@ -272,9 +339,9 @@ def test_the_first_message_about_a_borrower_is_known(tmp_path: Path) -> None:
         ]
         decisions = [Decision("e1", "desk", True, "", "m1"), Decision("e2", "desk", True, "", "m2")]
         store.commit_tick(TickRow(T0), events=events, decisions=decisions, messages=[MESSAGE, later])
-        assert store.company(later) == Company(borrower="acme", first=True)
+        assert store.company(later) == Company(borrower="acme", first=True, rule="S")
         row = store.claim(store.due(T0)[0], "a")
         assert row is not None
         store.mark_sent(row, T0, "17")
-        assert store.company(later) == Company(borrower="acme", first=False)
+        assert store.company(later) == Company(borrower="acme", first=False, rule="S")
         assert store.company(replace(later, to="77")).first

@@ -229,7 +229,7 @@ def test_the_configuration_names_keys_and_contacts(tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("LUXOR_KEY")
     found = config_of(tmp_path, "{luxor: {key_env: LUXOR_KEY}}")
     assert found["luxor"].key is None
-    assert "LUXOR_KEY is not set" in found["luxor"].key_trouble
+    assert "LUXOR_KEY is not set" in found["luxor"].trouble
 
 
 @pytest.mark.parametrize(

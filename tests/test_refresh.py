@@ -284,10 +284,11 @@ def test_the_request_says_who_asks(tmp_path: Path, server: Loopback) -> None:
      Answer(200, b"{"), Answer(drop=True), Answer.json([])],
 )  # fmt: skip
 def test_a_bad_answer_is_a_sentence(bad: Answer, tmp_path: Path, server: Loopback) -> None:
-    """Refusals, web pages and broken answers change nothing and end in no traceback."""
+    """Refusals, web pages and broken answers change nothing, and are told as the failure they are."""
     server.on(FACTS, bad)
     result = run(desk(tmp_path, server.url), "acme", "--yes")
-    assert result.exit_code == 0
+    assert isinstance(result.exception, CanaryError)
+    assert "nothing was compared" in str(result.exception)
     assert "acme: " in result.output
     assert (tmp_path / "book" / "acme.yaml").read_text() == BOOK
 
@@ -305,3 +306,13 @@ def test_an_unknown_borrower_is_named(tmp_path: Path, server: Loopback) -> None:
     result = run(desk(tmp_path, server.url), "acne")
     assert "acme" in (result.output + str(result.exception))
     assert json.dumps(server.requests) == "[]"
+
+
+def test_for_machines_the_sentences_are_json(tmp_path: Path, server: Loopback) -> None:
+    """What was said and how many files changed; no question, no stray line of a library."""
+    server.on(FACTS, Answer(503), Answer.json(SEPTEMBER))
+    told = run(desk(tmp_path, server.url), "--json", "--dry-run")
+    found = json.loads(told.stdout)
+    assert found["changed"] == 0
+    assert any("+      debt_usd: 420.1255m" in text for text in found["said"])
+    assert "stamina" not in told.output

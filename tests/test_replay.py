@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from monitor import feeds, market, replay_paths, scoring
+from monitor import feeds, market, replay_ahead, scoring
 from monitor import replay as engine
 from monitor.config import find_config, load_config
 from monitor.model import Book, Borrower, CanaryError, CreditEvent, Event, Fact, Numbers, Observation, end_of_day
@@ -567,21 +567,23 @@ def test_numbers_of_the_report_come_from_the_replay(desk: World):
 
 
 # ---------------------------------------------------------------- numbers over paths, in other processes
-def test_paths_made_elsewhere_are_the_same(past: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Costly numbers from other processes and from this one give the same events and the same rows, byte by byte."""
+@pytest.mark.parametrize("paths", [False, True])
+def test_numbers_made_elsewhere_are_the_same(past: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: bool):
+    """Numbers from other processes and from this one give the same events and the same rows, byte by byte."""
     seen = made_up_prices(date(2022, 6, 1), 90)
     start, end = end_of_day(date(2022, 8, 10)), end_of_day(date(2022, 8, 13))
     found = []
     for name, enough in (("here", 1000), ("elsewhere", 1)):
-        monkeypatch.setattr(replay_paths, "WORTHWHILE", enough)
-        monkeypatch.setattr(replay_paths.os, "cpu_count", lambda: 2)
-        result = replay(past, start, end, observations=seen, database=tmp_path / f"{name}.sqlite", paths=True)
+        monkeypatch.setitem(replay_ahead.WORTHWHILE, paths, enough)
+        monkeypatch.setattr(replay_ahead.os, "cpu_count", lambda: 2)
+        result = replay(past, start, end, observations=seen, database=tmp_path / f"{name}.sqlite", paths=paths)
         with Store.reader(tmp_path / f"{name}.sqlite") as store:
             rows = store.rows("SELECT metric, subject, value, reason FROM metrics ORDER BY metric, subject, eval_at")
         found.append((lines(result), rows))
     assert found[0] == found[1]
     known = {row["metric"] for row in found[0][1] if row["value"] is not None}
-    assert set(replay_paths.COSTLY) & known, "or nothing was compared"
+    assert known, "or nothing was compared"
+    assert bool(set(engine.COSTLY) & known) == paths
 
 
 def test_only_what_is_read_is_worked_out_and_a_database_knows_the_difference(desk: World, tmp_path: Path):

@@ -94,6 +94,28 @@ def test_the_page_says_what_the_evaluation_says() -> None:
     assert {section.id for section in report.sections} >= {"coreweave", "mara", "lambda"}
 
 
+def test_who_loses_what_is_said_with_what_is_not_known() -> None:
+    """A named lender beside unknown ones loses at least its row; assets nobody valued make it at most; else a range."""
+    losses = {one.id: one.losses for one in starter().sections}
+    rows = {who: {row[0].text.partition(":")[0]: row for row in table.rows} for who, table in losses.items()}
+    assert rows["coreweave"]["Magnetar"][3].text.startswith("at least ")
+    assert re.match(r"[\d.]+bn \([\d.]+bn-[\d.]+bn\)", rows["coreweave"]["lender unknown"][3].text)
+    assert rows["applied-digital"]["lender unknown"][3].text.startswith("at most ")
+    assert any("counted as nothing" in note.text for note in losses["applied-digital"].notes)
+    assert any("more may be owed" in note.text for note in losses["lambda"].notes)
+    assert losses["crusoe"].rows == ()
+    assert "never reported" in losses["crusoe"].notes[0].text
+    assert "Magnetar" in render(starter())
+
+
+def test_what_drawings_share_is_written_once() -> None:
+    """Every reference of a drawing has its marks, each set of marks stands once, and two borrowers share some."""
+    page = render(starter())
+    used, defined = re.findall(r'<use href="#(g\d+)"', page), re.findall(r'<g id="(g\d+)">(.*?)</g>', page)
+    assert set(used) == {id_ for id_, _ in defined}
+    assert len(defined) == len({marks for _, marks in defined}) < len(used)
+
+
 def test_unknown_is_never_drawn_as_a_number() -> None:
     """A borrower whose liquidity is unknown has no grid and no curve, and each says why."""
     section = next(one for one in starter().sections if one.id == "terawulf")
@@ -208,7 +230,7 @@ def test_every_figure_of_the_book_stands_with_its_dates_and_document() -> None:
     section = next(one for one in starter().sections if one.id == "coreweave")
     figures = [text for one in section.dated for text in one.figures]
     assert "debt usd 35.55bn" in figures
-    assert all(re.match(r"\d{4}-\d\d-\d\d, known ", one.when) and one.source for one in section.dated)
+    assert all(re.match(r"\d{4}-\d\d-\d\d, published ", one.when) and one.source for one in section.dated)
     page = " ".join(" ".join(Reader(render(starter())).texts).split())
     assert all(" ".join(text.split()) in page for text in figures)
     assert section.cards[0][0].startswith("gpu-vehicles, ")

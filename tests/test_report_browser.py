@@ -17,6 +17,7 @@ import pytest
 from report_pages import hostile, starter
 
 from monitor.report.page import render
+from monitor.report.tags import LONGEST
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -103,9 +104,9 @@ def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, scheme: str) ->
 def test_a_press_on_a_head_orders_the_table_and_unknown_stays_last(browser: Any, page: Path) -> None:
     """Once: lowest first; twice: highest first; what is unknown is at the end both times, and it is said aloud."""
     opened(browser, page)
-    column = 2 + [head.label for head in starter().heads].index("liquidity 12 m, locked")
+    column = 3 + [head.label for head in starter().heads].index("liquidity 12 m, locked")
     press = f"document.querySelectorAll('#canaries thead button')[{column}].click();"
-    read = f"return [...document.querySelectorAll('#canaries tbody tr')].map(r => r.cells[{column}].dataset.sort)"
+    read = f"return [...document.querySelectorAll('#canaries tbody tr')].map(r => r.cells[{column}].dataset.sort ?? '')"
     for sign, direction in ((1, "ascending"), (-1, "descending")):
         order = browser.execute_script(press + read)
         numbers = [sign * float(text) for text in order if text]
@@ -126,9 +127,13 @@ def test_everything_can_be_reached_and_used_from_the_keyboard(browser: Any, page
     opened(browser, page)
     ActionChains(browser).send_keys(Keys.TAB).perform()
     assert browser.execute_script("return document.activeElement.className") == "skip"
+    assert browser.execute_script("return document.activeElement.getBoundingClientRect().left") >= 0
+    assert browser.execute_script("return getComputedStyle(document.activeElement).outlineWidth") == "3px"
     browser.execute_script("document.querySelector('#canaries thead button').focus()")
     ActionChains(browser).send_keys(Keys.ENTER).perform()
     assert browser.execute_script("return document.querySelector('#canaries thead th').ariaSort") == "ascending"
+    said = browser.execute_script("return document.getElementById('sorted')")
+    assert (said.get_attribute("aria-live"), said.text) == ("polite", "sorted by borrower, lowest first; unknown last")
     ActionChains(browser).send_keys(Keys.TAB).perform()
     assert browser.execute_script("return document.activeElement.closest('th').cellIndex") == 1
 
@@ -161,3 +166,45 @@ def test_a_hostile_name_runs_nothing_and_is_shown(browser: Any, tmp_path: Path) 
     assert browser.execute_script("return document.images.length + document.scripts.length") == 1
     assert text in browser.execute_script("return document.querySelector('#canaries tbody th').textContent")
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("text", ["a" * 10_000, "Core\u202eWeave\u2066 " * 500], ids=["one word", "bidi"])
+def test_a_name_of_any_length_never_breaks_the_page(browser: Any, tmp_path: Path, size: str, text: str) -> None:
+    """The page does not scroll sideways, a row of the table stays a row, and the name is whole in its section."""
+    path = tmp_path / "long.html"
+    few = replace(hostile(text), sections=hostile(text).sections[:1], rows=hostile(text).rows[:1])
+    path.write_text(render(few), "utf-8")
+    opened(browser, path, size)
+    assert browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    link = "return document.querySelector('#canaries tbody th').getBoundingClientRect().height"
+    assert browser.execute_script(link.replace("th')", "th a')")) < 100
+    said = browser.execute_script("return document.querySelector('section.borrower h2').textContent")
+    assert len(said) > LONGEST / 2
+
+
+def test_a_table_of_grids_is_still_a_table_to_a_screen_reader(browser: Any, page: Path) -> None:
+    """The rows are laid out as grids; their roles are those of a table, with row and column heads."""
+    opened(browser, page)
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = [one["role"]["value"] for one in nodes if not one.get("ignored") and "role" in one]
+    judged = len(starter().rows)
+    assert roles.count("row") >= judged + 1
+    assert roles.count("rowheader") >= judged
+    assert roles.count("columnheader") >= len(starter().heads)
+    assert roles.count("table") > 1
+
+
+def test_paper_is_light_and_shows_the_whole_table(browser: Any, page: Path) -> None:
+    """Printed from a dark screen the page is black on white, no cell lies outside it, and details are open."""
+    opened(browser, page, scheme="dark")
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": features})
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    beyond = browser.execute_script(
+        "return [...document.querySelectorAll('#canaries :is(td, th)')]"
+        ".filter(c => c.getBoundingClientRect().right > innerWidth).length"
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert paper == "rgb(255, 255, 255)"
+    assert beyond == 0

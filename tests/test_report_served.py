@@ -189,6 +189,6 @@ def test_a_stop_waits_for_no_page_and_logs_no_fault(caplog: pytest.LogCaptureFix
         return time.monotonic()
 
     began = asyncio.run(talk())
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 20  # the maker above would hold whoever waits for it for ever
     maker.may.set()
     assert caplog.records == []

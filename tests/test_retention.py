@@ -37,7 +37,7 @@ def live(store: Store, at: datetime, happened: Event) -> None:
         told=[Told("desk", happened.short_id, False, at, "resolved")],
         feed_reports=[FeedReport("kraken", True, "", 1, 0.1)],
     )
-    store.keep_raw("kraken", at, "/price", b"{}")
+    store.keep_raw(at, [("kraken", "/price", b"{}")])
 
 
 def send(store: Store) -> None:

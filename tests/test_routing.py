@@ -317,6 +317,14 @@ def test_a_recovery_at_night_waits_for_the_morning() -> None:
     assert said(world.tick(hours=7.5)) == [("desk", "digest", ["R:acme resolved"])]
 
 
+def test_a_rule_may_ask_to_be_said_again_later_than_its_severity() -> None:
+    """What stays true for weeks is repeated monthly where the rule says so, and daily where it does not."""
+    world = World([rule("Old", repeat_s=30 * 86400.0), rule("R")])
+    world.tick("Old:acme", "R:acme")
+    assert said(world.tick("Old:acme", "R:acme", hours=25)) == [("desk", "reminder", ["R"])]
+    assert ("desk", "reminder", ["Old", "R"]) in said(world.tick("Old:acme", "R:acme", hours=29 * 24))
+
+
 def test_no_reminder_of_a_warning_at_night() -> None:
     """Quiet hours hold reminders of warnings, not those of critical alerts."""
     world = World([rule("R"), rule("C", "critical")], [NIGHT])

@@ -299,7 +299,7 @@ def test_the_schema_knows_every_field_and_is_json():
     schema = json.loads(json.dumps(rule_schema()))
     fields = schema["items"]["properties"]
     design = "alert expr clear for keep_firing_for severity each on_missing inhibits summary why do false_alarms"
-    assert {*design.split(), "runbook", "proof", "route", "was", "downtime"} == set(fields)
+    assert {*design.split(), "runbook", "proof", "route", "was", "downtime", "repeat"} == set(fields)
     assert schema["items"]["additionalProperties"] is False
     assert {"alert", "expr", "severity", "summary"} == set(schema["items"]["required"])
 

@@ -314,6 +314,19 @@ def test_what_is_not_a_number_is_not_kept(store: Store, value: float) -> None:
     assert store.observations(T0 + 9 * MINUTE) == []
 
 
+def test_of_older_days_only_the_last_is_read(store: Store) -> None:
+    """A year of quarter hours is not needed to compare days: in full from a moment on, before it one a day."""
+    at = [T0 - timedelta(days=days, hours=hours) for days in (0, 1, 2, 3) for hours in (0, 1, 2)]
+    rows = [replace(observation(10.0 + i), observed_at=when, known_at=when) for i, when in enumerate(at)]
+    store.keep(rows[::-1])
+    full = T0 - timedelta(days=1, hours=2)
+    found = store.thinned_observations(T0, T0 - timedelta(days=30), full, [rows[0].series])
+    days = {row.observed_at.date(): row for row in sorted(rows, key=lambda r: r.observed_at) if row.observed_at < full}
+    assert set(found) == {*(row for row in rows if row.observed_at >= full), *days.values()}
+    assert [row.observed_at for row in found] == sorted(row.observed_at for row in found)
+    assert store.thinned_observations(T0, full, full, ["other"]) == []
+
+
 def test_live_and_recorded(store: Store) -> None:
     """Recorded rows do not count as live."""
     store.keep([observation(1.0, known_basis="assumed")])
@@ -324,11 +337,11 @@ def test_live_and_recorded(store: Store) -> None:
 
 def test_raw_answers_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest raw answers are kept up to the limit; a giant one is cut."""
-    store.keep_raw("vast", T0, "giant", b"x" * (MAX_RAW_BODY + 10))
+    store.keep_raw(T0, [("vast", "giant", b"x" * (MAX_RAW_BODY + 10))])
     assert len(store.raw("vast")[0][2]) == MAX_RAW_BODY
     monkeypatch.setattr("monitor.store.MAX_RAW_BYTES", 2500)
     for i in range(5):
-        store.keep_raw("kraken", T0 + i * MINUTE, f"call {i}", b"x" * 1000)
+        store.keep_raw(T0 + i * MINUTE, [("kraken", f"call {i}", b"x" * 1000)])
     assert [what for _, what, _ in store.raw("kraken")] == ["call 4", "call 3"]
     assert store.raw("vast") == []
 

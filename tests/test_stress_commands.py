@@ -350,3 +350,16 @@ def test_a_desk_that_knows_little_gets_answers(desk, capsys, line):
     assert "RECORDED" in out
     assert "? " in out
     assert (desk / "out.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_borrowers_with_insufficient_data_carry_a_star(case):
+    """Where the book itself says that figures are missing, a distance or a rank is not shown as if it were whole."""
+    for shown in (everybody(case), ranking(case)):
+        column = next(i for i, head in enumerate(shown.reply.tables[0].heads) if head.label == "borrower")
+        names = [row[column].text for row in shown.reply.tables[0].rows]
+        assert "Hut 8 *" in names
+        assert "CoreWeave" in names
+        assert any(note.text.startswith("* insufficient data") for note in shown.reply.tables[0].notes)
+        marked = {one["id"] for one in shown.reply.data["borrowers"] if one["insufficient_data"]}
+        assert "hut8" in marked
+        assert "coreweave" not in marked

@@ -201,7 +201,8 @@ def simple(seed: int, **changes: Any) -> CellInputs:
         debt_usd=[[g.uniform(1, 200)]], fixed_rate=[[g.uniform(0, 0.2)]], secured=1,
         principal_usd=[[[g.uniform(0, 5)]]],
         units=[[g.uniform(0, 100)]], unit_value_usd=2.0, depth_units=[50.0], coins_in_collateral=1, dscr_min=1.2,
-        ltv_max=0.8, liquidity_min_usd=5.0, cash_floor_usd=5.0,
+        ltv_max=0.8, liquidity_min_usd=5.0, cash_floor_usd=5.0, floating_share=[[g.uniform(0, 1)]],
+        margin=[[g.uniform(0, 0.1)]], refi_margin=0.02,
     )  # fmt: skip
     values.update(changes)
     n_debts = np.shape(values["debt_usd"])[-1]
@@ -214,6 +215,8 @@ def rough_paths(seed: int, price: float = 60.0) -> Factors:
     return Factors.build(
         6, 40, n_models=1, btc_usd=price * np.exp(np.cumsum(0.2 * g.standard_normal((6, 40)), 0)),
         hashprice=np.exp(np.cumsum(0.2 * g.standard_normal((6, 40)), 0)), residual=g.uniform(0.3, 1, (6, 1, 40)),
+        base_rate=g.uniform(0, 0.1, (6, 40)), spread=g.uniform(0, 0.1, (6, 40)),
+        refi_open=g.uniform(0, 1, (6, 40)) > 0.3,
     )  # fmt: skip
 
 
@@ -277,7 +280,8 @@ def test_splitting_a_debt_in_two_changes_nothing(seed: int, share: float) -> Non
     whole = simple(seed, bullet_usd=[[[0, 0, 9, 0, 0, 0]]])
     cut = np.array([share, 1 - share])
     halves = simple(
-        seed, debt_usd=whole.debt_usd * cut, fixed_rate=np.repeat(whole.fixed_rate, 2, 1), secured=1,
+        seed, debt_usd=whole.debt_usd * cut, secured=1,
+        **{name: np.repeat(getattr(whole, name), 2, 1) for name in ("fixed_rate", "floating_share", "margin")},
         principal_usd=whole.principal_usd * cut[:, None], bullet_usd=whole.bullet_usd * cut[:, None],
     )  # fmt: skip
     agreement = compare(run(whole, rough_paths(seed)), run(halves, rough_paths(seed)))

@@ -31,7 +31,7 @@ from monitor.stress.sale import holdings
 from monitor.stress.scenario import Move, Scenario, pairs
 from monitor.stress.state import build_state
 from monitor.stress_causes import by_axis
-from monitor.stress_chances import chances_under, expected_given
+from monitor.stress_chances import Given, chances_under, expected_given
 from monitor.stress_fall import full_fall
 from monitor.stress_full import assumed, full_borrower
 from monitor.stress_given import given_of, given_view
@@ -150,24 +150,73 @@ def test_an_impossible_correlation_is_refused_in_words() -> None:
         chances_under(desk(), odd, 16)
 
 
-def test_a_given_move_is_met_and_pulls_the_others() -> None:
-    """Rents stand at the given level after a month, bitcoin falls with them, spreads widen; without it they do not."""
-    found = {one.axis: one for one in expected_given(desk(), {"rental": 0.8}, 512)}
-    assert found["rent"].month == pytest.approx((0.8, 0.8, 0.8))
-    assert found["btc"].month[0] < found["btc"].month_before
-    assert found["spread"].month[0] > found["spread"].month_before
+@pytest.mark.parametrize("by", [1, 6, 12])
+def test_a_given_move_is_met_and_pulls_the_others(by: int) -> None:
+    """Rents stand at the given level at the end of the month, bitcoin falls with them, spreads widen; without it they
+    do not."""
+    found = {one.axis: one for one in expected_given(desk(), Given({"rental": 0.7}, by), 512)}
+    assert found["rent"].then == pytest.approx((0.7, 0.7, 0.7))
+    assert found["btc"].then[0] < found["btc"].then_before
+    assert found["spread"].then[0] > found["spread"].then_before
+    if by < 12:
+        assert found["rent"].year[1] < 0.7 < found["rent"].year[2]
 
 
-def test_a_worse_given_move_is_no_safer() -> None:
-    """A fall of bitcoin in the first month makes a miner's breach at least as likely as a rise does."""
-    rise, drop = (chances_under(desk(), TODAY, 256, "miner", given={"crypto": level})["miner"] for level in (1.2, 0.7))
-    assert drop.middle[-1] >= rise.middle[-1]
+@pytest.mark.parametrize("by", [3, 12])
+def test_a_worse_given_move_is_no_safer(by: int) -> None:
+    """The lower bitcoin stands at that month, the likelier a miner's breach, at every run's end too."""
+    levels = (1.5, 1.1, 0.85, 0.7, 0.5, 0.35)
+    found = [
+        chances_under(desk(), TODAY, 512, "miner", given=Given({"crypto": level}, by))["miner"] for level in levels
+    ]
+    for ends in ("low", "middle", "high"):
+        shares = [float(getattr(one, ends)[-1]) for one in found]
+        assert shares == sorted(shares), ends
+    assert found[0].middle[-1] < found[-1].middle[-1]
+
+
+def test_worse_rents_are_no_safer_for_who_lives_on_them() -> None:
+    """A cloud that sells by the hour: the further rents have fallen by the end of the year, the likelier its breach."""
+    cloud = borrower(
+        "neocloud",
+        "debt_usd: 100m, cash_unrestricted_usd: 10m, revenue_quarter_usd: 20m, ebitda_adjusted_quarter_usd: 9m, "
+        "interest_quarter_usd: 2m, contracted_share: 0%, debt_current_usd: 20m",
+        "debts:\n" + debt("loan", "100m", "high_yield", "coupon: 8%, maturity: 2027-01-31"),
+    )
+    question = ask(state_of({"cloud": cloud}))
+    levels = (1.3, 1.0, 0.8, 0.6, 0.4)
+    found = [
+        chances_under(question, TODAY, 512, given=Given({"rental": level}))["cloud"].middle[-1] for level in levels
+    ]
+    assert found == sorted(found)
+    assert found[0] < found[-1]
 
 
 def test_a_move_no_path_makes_is_refused() -> None:
-    """Beyond eight standard deviations of a month nothing can be conditioned on; it says so."""
-    with pytest.raises(CanaryError, match="standard deviations"):
-        chances_under(desk(), TODAY, 16, given={"crypto": 0.05})
+    """Beyond eight standard deviations of its months nothing can be conditioned on; it says so."""
+    for moves, says in (({"crypto": 0.05}, "standard deviations"), ({"spread": -0.2}, "below zero")):
+        with pytest.raises(CanaryError, match=says):
+            chances_under(desk(), TODAY, 16, given=Given(moves, 1))
+
+
+@pytest.mark.parametrize(("text", "by"), [("rent -40%", 12), ("rent=-40% by 6m", 6), ("rent -40%  by 2 quarters", 6)])
+def test_a_given_move_says_by_when(text: str, by: int) -> None:
+    """A month, or a number of quarters; without either it is the year of the paths, and the words say which."""
+    assert given_of((text,)) == (Given({"rental": 0.6}, by), f"rent -40% by month {by}")
+
+
+def test_moves_are_given_by_one_month() -> None:
+    """Two moves by different months are refused, by the same month they stand together."""
+    with pytest.raises(CanaryError, match="rent by month 6, btc by month 12; give all moves by the same month"):
+        given_of(("rent -40% by 6m", "btc -10%"))
+    assert given_of(("rent -40% by 6m", "btc -10% by 6m"))[0].by == 6
+
+
+@pytest.mark.parametrize("by", ["by", "by 0m", "by 13m", "by 5y", "by tomorrow", "by -3m", "by 6m by 7m"])
+def test_a_month_without_sense_is_refused(by: str) -> None:
+    """Beyond the horizon, before today or not a month: an error that says what to write."""
+    with pytest.raises(CanaryError, match="for example"):
+        given_of((f"rent -40% {by}",))
 
 
 @pytest.mark.parametrize("text", ["rent", "rnt -40%", "rent 40", "rent -200%", "", "btc=", "-40%", "rent -40%; btc"])
@@ -277,7 +326,7 @@ def answers():
         "unknown": full_borrower(case(), "terawulf", joint, 64),
         "builder": full_borrower(case(), "iren", None, None),
         "scenario": full_scenario(case(), joint, None),
-        "given": given_view(case(), {"rental": 0.8}, "rent -20%", 64),
+        "given": given_view(case(), Given({"rental": 0.8}, 6), "rent -20% by month 6", 64),
         "fall": full_fall(case(), "coreweave"),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from monitor.index import offer_series
 from monitor.known import KnownBook, fact_steps
 from monitor.metrics import METRICS, compute
 from monitor.model import CanaryError, Observation
+from monitor.quarantine import without_mistaken
 from monitor.series import SERIES
 from monitor.store import Store, TickRow
-from monitor.tracing import Evidence, Node, trace
+from monitor.tracing import trace
+from monitor.tracing_prices import Evidence, Node
 
 NOW = datetime(2026, 8, 14, 12, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -117,6 +120,34 @@ def test_what_was_never_observed_is_unknown() -> None:
     assert (node.value, node.state) == (None, "unknown")
 
 
+def test_a_panel_names_what_is_kept_out_of_it() -> None:
+    """A provider in another unit is not among the offers; the panel says which, since when and how far off."""
+    offers = []
+    for days in (2, 1, 0):
+        at = NOW - timedelta(days=days)
+        for venue, price in (("azure", 1.5), ("runpod", 2.4), ("vast", 2.6), ("lambda", 2.8)):
+            name = offer_series(venue, "H100", "on_demand", "list", "any", 8)
+            told = price * (8 if venue == "azure" and days == 0 else 1)
+            offers.append(Observation("offer_h100_usd", told, "usd/gpu-hour", at, at, venue, subject=name))
+    kept, quarantined = without_mistaken(offers, NOW)
+    said = seen("matched-model index of raw offers", 2.4, series="rent_h100_on_demand_usd", unit="usd/gpu-hour")
+    found = replace(evidence([said], offers=kept), quarantined=quarantined)
+    panel = trace(found, "rent_h100_on_demand_usd").inputs[-1]
+    assert [one.name.partition("/")[0] for one in panel.inputs] == ["lambda", "runpod", "vast"]
+    assert {one.text.split()[-1] for one in panel.inputs} == {"usd/gpu-hour"}
+    assert dict(panel.about)["in quarantine"].startswith("azure: 1 of 1 offers look like a machine of eight")
+
+
+def test_an_unknown_price_claims_no_quality_and_no_age() -> None:
+    """What is not known has no grade; the reason says how old the last value is."""
+    node = trace(evidence([seen("A", 62_000, NOW - timedelta(hours=3))]), "btc_usd")
+    assert node.state == "unknown"
+    assert "limit 60 min" in node.text
+    assert "quality" not in dict(node.about)
+    assert "age" not in dict(node.about)
+    assert dict(node.about)["believed"] == "1,000 to 2,000,000 usd"
+
+
 # ---------------------------------------------------------------- the book
 def test_a_figure_shows_both_dates_its_document_and_what_it_replaced() -> None:
     """The newest figure, the one before it, their sources; nothing published later."""
@@ -133,6 +164,7 @@ def test_a_figure_shows_both_dates_its_document_and_what_it_replaced() -> None:
     assert dict(figure.about)["known"] == "2026-08-13 00:00 UTC"
     assert dict(figure.about)["true on"] == "2026-06-30"
     assert [(one.value, one.state) for one in figure.inputs] == [(3e8, "superseded")]
+    assert (figure.text, figure.unit) == ("400,000,000 USD", "usd")
     assert all("tomorrow" not in str(one) for one in below(node))
 
 
@@ -192,9 +224,8 @@ def test_the_command_shows_a_tree_and_json(desk: Path, capsys: pytest.CaptureFix
     """Live: the observation of the last tick with the address of its raw answer; the book beside it."""
     with Store(desk / "state" / "canary.sqlite") as store:
         store.keep([seen("Coinbase Exchange BTC-USD last trade", 62_000)])
-        store.keep_raw(
-            "coinbase", NOW, "https://api.exchange.coinbase.com/products/BTC-USD/ticker", b'{"price": "62000"}'
-        )
+        address = "https://api.exchange.coinbase.com/products/BTC-USD/ticker"
+        store.keep_raw(NOW, [("coinbase", address, b'{"price": "62000"}')])
         store.commit_tick(TickRow(NOW))
     assert run_line(["trace", "btc_usd"]) == 0
     shown = capsys.readouterr().out

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from monitor.calendars import closed_days, easter, open_s
 from monitor.market import quotes
 from monitor.model import MARKET, Observation
-from monitor.series import DAY, SERIES, age_s, unit_swap
+from monitor.series import DAY, SERIES, age_s, fault, unit_swap
 
 NOW = datetime(2026, 8, 14, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -67,6 +67,14 @@ def test_a_swap_is_seen_both_ways_and_an_ordinary_move_is_none(value: float, fac
 def test_nothing_is_a_factor_of_nothing(base: float) -> None:
     """Zero and negative values have no factor."""
     assert unit_swap(1.0, base, "ratio") == unit_swap(base, 1.0, "ratio") == ""
+
+
+def test_a_refused_value_says_which_unit_it_may_be_in() -> None:
+    """Only when one unit alone would make it believable; else no guess."""
+    said = fault(seen("rent_h100_list_usd", 250.0, 0), SERIES["rent_h100_list_usd"])
+    assert said.endswith("above any plausible rent_h100_list_usd (20.0 usd/gpu-hour); it may be cents for dollars")
+    assert "it may be" not in fault(seen("btc_usd", 6_210_000.0, 0), SERIES["btc_usd"])
+    assert "it may be" not in fault(seen("btc_usd", -62_100.0, 0), SERIES["btc_usd"])
 
 
 # ---------------------------------------------------------------- business days

@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from monitor.bot.desk import Desk, shown_store
 from monitor.bot.nouns import Button
+from monitor.marking import edited
 from monitor.model import MARKET, Event, Message
 from monitor.routes import borrower_of
 from monitor.rows import Tables, event_of, iso
 from monitor.states import active
 from monitor.store_chat import Callback, keep_callbacks, use_callback
+from monitor.store_edits import original_of, standings_of
 from monitor.tick import Memory
 
 #: the buttons of an alert message work this long
@@ -37,6 +39,7 @@ class Key(NamedTuple):
 
 
 Keyboard = tuple[tuple[Key, ...], ...]
+Rows = tuple[tuple[Button, ...], ...]
 
 
 def keyboard(rows: Sequence[Sequence[Button]], now: datetime) -> tuple[Keyboard, list[Callback]]:
@@ -80,11 +83,26 @@ def for_alerts(desk: Desk, clock: Callable[[], datetime]) -> Callable[[Message],
 
 def _of_message(memory: Memory, message: Message, now: datetime) -> Keyboard:
     store = next((one for one in memory.stores() if message.recorded is (one is not memory.live)), memory.live)
-    rows = alert_buttons(message, events_of(store, message.event_ids))
+    rows = _below_edit(store, message, now) if message.kind == "edit" else _below(store, message)
     keys, kept = keyboard(rows, now)
     if kept:
         keep_callbacks(memory.live, kept)
     return keys
+
+
+def _below(store: Tables, message: Message) -> Rows:
+    return alert_buttons(message, events_of(store, message.event_ids))
+
+
+def _below_edit(store: Tables, message: Message, now: datetime) -> Rows:
+    """What still makes sense below a message whose alerts have moved on: nothing for those that are over."""
+    original = original_of(store, edited(message.id))
+    if original is None:
+        return ()
+    standing = [one for one in standings_of(store, original, now) if one.over is None]
+    done = {"ack"} if all(one.ack for one in standing) else set[str]()
+    done |= {"silence1d", "silence7d"} if all(one.silence for one in standing) else set()
+    return alert_buttons(original, [one.event for one in standing], frozenset(done))
 
 
 def events_of(store: Tables, ids: Sequence[str]) -> list[Event]:
@@ -94,10 +112,10 @@ def events_of(store: Tables, ids: Sequence[str]) -> list[Event]:
     return [event_of(row) for row in rows]
 
 
-def alert_buttons(message: Message, events: Sequence[Event]) -> tuple[tuple[Button, ...], ...]:
+def alert_buttons(message: Message, events: Sequence[Event], done: frozenset[str] = frozenset()) -> Rows:
     """Acknowledge, silence, why, chart, stress: for the alerts that stand in a message, all at once.
 
-    A message in which everything is over, a digest and a notice have none.
+    A message in which everything is over, a digest and a notice have none. ``done``: actions that were carried out.
     """
     newest = {event.short_id: event for event in events if event.short_id}
     standing = [event for event in newest.values() if event.kind not in ("resolved", "dropped", "pending")]
@@ -109,14 +127,13 @@ def alert_buttons(message: Message, events: Sequence[Event]) -> tuple[tuple[Butt
     def button(label: str, action: str, target: str) -> Button:
         return Button(label, action, target, versions, lives=ALERT_LIVES)
 
-    rows = [
-        (button("Ack", "ack", ids), button("Silence 1 d", "silence1d", ids), button("Silence 7 d", "silence7d", ids))
-    ]
+    quieten = (("Ack", "ack"), ("Silence 1 d", "silence1d"), ("Silence 7 d", "silence7d"))
+    first = tuple(button(label, action, ids) for label, action in quieten if action not in done)
     whom = list(dict.fromkeys(borrower_of(event.subject) for event in standing))
     about = [button("Why", "why", ids)]
     if len(whom) == 1 and whom != [MARKET]:
         about += [button("Chart", "chart", whom[0]), button("Stress", "stress", whom[0])]
-    return (*rows, tuple(about))
+    return (first, tuple(about)) if first else (tuple(about),)
 
 
 # ---------------------------------------------------------------- a tap

@@ -98,6 +98,7 @@ class Conversation:
         self.desk, self.access, self.clock, self.bot, self.patience_s = desk, access, clock, bot, patience_s
         self.strangers = Strangers()
         self._lately: dict[int, deque[datetime]] = {}
+        self._told_to_wait: dict[int, datetime] = {}
         self._under_way: set[str] = set()
         #: messages and taps that are being answered, and how many were
         self.working = self.answered = 0
@@ -128,11 +129,14 @@ class Conversation:
             return
         if said is None:
             if private:
-                await self._send(Answer("commands begin with a slash: /help", own=True), chat)
+                slash = heard.text.lstrip().startswith("/")
+                said_so = "that is no command: /help shows all" if slash else "commands begin with a slash: /help"
+                await self._send(Answer(said_so, own=True), chat)
             return
         answer = self._refusal(heard, person, said)
         if answer is not None:
-            await self._send(answer, chat)
+            if answer.title:
+                await self._send(answer, chat)
             return
         word = word_named(said.command)
         if word is not None:
@@ -140,13 +144,17 @@ class Conversation:
             await self._answer(word.run(ask), chat, f"/{word.name}")
 
     def _refusal(self, heard: Heard, person: Person, said: Typed) -> Answer | None:
-        """Why a command is not carried out; None when it is."""
+        """Why a command is not carried out; None when it is. Whoever goes on too fast is told once, then nothing."""
         now = self.clock()
         if now - heard.sent > OLD:
             return quick.too_old(heard.sent, now)
         if heard.edited:
             return Answer("an edited message is not carried out; send it as a new one")
         if not self._in_time(person.user, now):
+            told = self._told_to_wait.get(person.user)
+            if told is not None and now - told < timedelta(minutes=1):
+                return Answer("")
+            self._told_to_wait[person.user] = now
             return Answer(f"more than {MAX_A_MINUTE} commands in a minute; wait a moment")
         word = word_named(said.command)
         if word is None:

@@ -35,6 +35,8 @@ from monitor.world import World
 MAX_ROWS, MAX_NOTES, MAX_EXPLAINED = 24, 6, 3
 #: columns that explain rather than answer
 PROSE = ("what it is",)
+#: whom a rule is true for is explained first
+_ORDER = {"true": 0, "unknown": 1, "false": 2}
 
 
 # ---------------------------------------------------------------- shocks
@@ -142,9 +144,11 @@ def why(found: Found, offline: bool, pairs: Sequence[tuple[str, str, str]]) -> A
         said = explained(world, rule, subject)
         recorded, edited = recorded or said.recorded, edited or said.edited
         at = said.at
-        for one in said.found[:MAX_EXPLAINED]:
+        for one in sorted(said.found, key=lambda one: _ORDER.get(one.answer, 1))[:MAX_EXPLAINED]:
             titles.append(f"{one.rule} of {one.subject}{f' #{short_id}' if short_id else ''}")
             lines += _explained(one, titles[-1])
+        if len(said.found) > MAX_EXPLAINED:
+            lines.append(Line("", f"and {len(said.found) - MAX_EXPLAINED} more: /why {rule} BORROWER"))
     if not titles:
         raise CanaryError("there is nothing to explain: nobody is judged by that rule")
     if len(pairs) > MAX_EXPLAINED:

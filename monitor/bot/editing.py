@@ -7,21 +7,31 @@ the config names only one editor, somebody at the terminal. What counts as weake
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from monitor.bot.access import allows
 from monitor.bot.elsewhere import world_of
 from monitor.bot.nouns import Answer, Ask, Button, Person, confirm
+from monitor.bot.words import meant
 from monitor.config import Config, Found
-from monitor.editing import Proposal, Wish, carry_out, headline, proposal_of, wish_of
-from monitor.model import CanaryError, Line
+from monitor.editing import Proposal, Wish, carry_out, headline, proposal_of, rule_texts, wish_of
+from monitor.edits import Place, find_rule, make, places
+from monitor.expression import compile_expression
+from monitor.exprtext import ExpressionError
+from monitor.metrics import METRICS
+from monitor.model import CanaryError, Level, Line
 from monitor.rule_commands import Preview, past_edits, preview, rule_text, told
+from monitor.safewrite import digest
 from monitor.store_chat import Audit
 from monitor.tick import Memory
-from monitor.yamltext import suggest
+from monitor.world import World
+from monitor.yamltext import Text
 
 #: how long another editor may take to agree
 SECOND_LIVES = timedelta(hours=1)
+#: numbers offered as buttons, and how much of a comparison fits on one
+MAX_NUMBERS, MAX_LABEL = 8, 40
 #: earlier edits shown below a rule
 MAX_EDITS = 3
 IN_CHAT = "/rule {rule} for 4h, /threshold {rule} 1.05, /threshold {rule} clear 1.2; also keep 3d, severity warning"
@@ -35,7 +45,7 @@ async def rule(ask: Ask) -> Answer:
     name = _named(ask, ask.words[0])
     if len(ask.words) == 1:
         return await ask.desk.read(_shown, ask.desk.world().config, name)
-    return await _propose(ask, name, wish_of(name, ask.words[1:]))
+    return await _propose_or_ask(ask, wish_of(name, ask.words[1:]))
 
 
 async def threshold(ask: Ask) -> Answer:
@@ -43,7 +53,7 @@ async def threshold(ask: Ask) -> Answer:
     if len(ask.words) < 2:
         raise CanaryError("write: /threshold NAME 1.05, or /threshold NAME clear 1.2; /rule NAME shows the numbers")
     name = _named(ask, ask.words[0])
-    return await _propose(ask, name, wish_of(name, ["threshold", *ask.words[1:]]))
+    return await _propose_or_ask(ask, wish_of(name, ["threshold", *ask.words[1:]]))
 
 
 async def undo(ask: Ask) -> Answer:
@@ -57,7 +67,9 @@ def _named(ask: Ask, word: str) -> str:
     """The rule of this name, however its letters are written."""
     known = {one.id.lower(): one.id for one in ask.desk.world().rules}
     if word.lower() not in known:
-        raise CanaryError(f"no rule {word[:40]!r}; {suggest(word[:40], sorted(known.values()))}")
+        guess = meant(word.lower(), known)
+        hint = f"did you mean {known[guess]}?" if guess else "/rules lists them"
+        raise CanaryError(f"no rule {word[:40]!r}; {hint}")
     return known[word.lower()]
 
 
@@ -81,9 +93,69 @@ def _edit_line(one: Audit) -> str:
 
 
 # ---------------------------------------------------------------- proposing
-async def _propose(ask: Ask, name: str, wish: Wish | None) -> Answer:
+async def _propose_or_ask(ask: Ask, wish: Wish) -> Answer:
+    """Propose an edit; where it could mean several numbers, a button for each."""
+    _editors_only(ask)
+    choice = await ask.desk.read(_choice, ask.desk.world(), wish)
+    if choice is None:
+        return await _propose(ask, wish.rule, wish)
+    seen, found = choice
+    rows = tuple((_number_button(ask, wish, seen, place),) for place in found[:MAX_NUMBERS])
+    lines = [Line("" if i else "numbers", f"#{one.number}  {one.text} in {one.shown}") for i, one in enumerate(found)]
+    return Answer(f"{wish.rule}: which number becomes {wish.value}?", tuple(lines), buttons=rows)
+
+
+def _editors_only(ask: Ask) -> None:
     if not allows(ask.person.role, "editor"):
         raise CanaryError(f"rules are edited by editors; you are {ask.person.role}")
+
+
+def _choice(world: World, wish: Wish) -> tuple[str, list[Place]] | None:
+    """What a wish could mean that names no number: the state of its rule, and the numbers that can become the value.
+
+    None where nothing is to be chosen; CanaryError when the value can stand nowhere.
+    """
+    text, node = find_rule(rule_texts(world.config), wish.rule)
+    level: Level = next((rule.each for rule in world.rules if rule.id == wish.rule), "borrower")
+    scenarios = {scenario.name for scenario in world.scenarios}
+    found = places(text, node, wish.rule, wish.key)
+    if wish.number or len(found) < 2:
+        return None
+    fitting, refusals = list[Place](), list[CanaryError]()
+    for place in found:
+        try:
+            after = Text(make(text, place, wish.value).of(text.text), text.file)
+            said = str(find_rule({text.file: after}, wish.rule)[1].value[wish.key].value)
+            compile_expression(said, METRICS, scenarios, level)
+            fitting.append(place)
+        except ExpressionError as error:  # 95% of something that is counted in days
+            refusals.append(CanaryError(f"{wish.rule}: {error}"))
+        except CanaryError as error:  # it is that already, say: another number may still be meant
+            refusals.append(error)
+    if not fitting:
+        raise refusals[0]
+    return digest(text.text[node.start : node.end].encode()), fitting
+
+
+def _number_button(ask: Ask, wish: Wish, seen: str, place: Place) -> Button:
+    shown = place.shown if len(place.shown) <= MAX_LABEL else f"…{place.shown[-MAX_LABEL:]}"
+    meant = {"rule": wish.rule, "key": wish.key, "value": wish.value, "number": place.number, "seen": seen}
+    return Button(f"{shown} -> {wish.value}", "rule_number", json.dumps(meant), user=ask.person.user)
+
+
+async def picked(ask: Ask, payload: str) -> Answer:
+    """One of several numbers was tapped: propose that edit, if the rule is still the one that was shown."""
+    meant = json.loads(payload)
+    seen = meant.pop("seen")
+    wish = Wish(**meant)
+    choice = await ask.desk.read(_choice, ask.desk.world(), replace(wish, number=0))
+    if choice is None or choice[0] != seen:
+        raise CanaryError(f"{wish.rule} changed since these buttons were made; /rule {wish.rule} shows it as it is")
+    return await _propose(ask, wish.rule, wish)
+
+
+async def _propose(ask: Ask, name: str, wish: Wish | None) -> Answer:
+    _editors_only(ask)
     made: Preview = await ask.desk.work("monitor.bot.editing:look", name, wish, ask.now)
     proposal = made.shown.proposal
     lines = [Line(label, text) for label, text in told(made)]

@@ -170,6 +170,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("stress", "viewer", _tapped_stress, once=False),
     Action("reverse", "viewer", _tapped_reverse, once=False),
     Action("rule", "editor", editing.confirmed),
+    Action("rule_number", "editor", editing.picked, once=False),
     Action("rule_second", "editor", editing.seconded),
     Action("leave", "viewer", _tapped_leave),
 )

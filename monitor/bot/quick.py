@@ -188,7 +188,11 @@ async def feeds(ask: Ask) -> Answer:
 
 def _feeds(services: Services, world: World) -> Answer:
     shown = shown_of(services)
-    lines = [Line(feed, "answered" if ok else reason or "gave nothing") for feed, ok, reason in shown.feeds]
+    # what a source that answered said besides: values refused, offers kept out of an index
+    lines = [
+        Line(feed, "; ".join(filter(None, ("answered", reason))) if ok else reason or "gave nothing")
+        for feed, ok, reason in shown.feeds
+    ]
     lines += [Line(off.name, f"off: {off.reason}") for off in world.feeds_off]
     good = sum(ok for _, ok, _ in shown.feeds)
     title = f"{good} of {len(shown.feeds)} sources answered at {shown.at:%Y-%m-%d %H:%M} UTC"

@@ -79,6 +79,8 @@ def borrower_meant(text: str, names: Mapping[str, Sequence[str]]) -> str:
     close = dict.fromkeys(by_part[part] for part in difflib.get_close_matches(word, by_part, n=3, cutoff=0.7))
     if len(close) == 1:
         return next(iter(close))
+    first = [] if close else [one for one, parts in spelt.items() if _folded(text.partition(" ")[0]) in parts]
+    close = close or dict.fromkeys(first)
     guess = f"did you mean {' or '.join(close)}?" if close else f"the book has {_listed(names)}"
     raise CanaryError(f"no borrower {text[:40]!r}; {guess}")
 
@@ -106,6 +108,9 @@ def shocks_of(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     found, others = dict[str, str](), list[str]()
     for word in words:
         name, equals, value = word.partition("=")
+        if not equals and word.lower() in SHOCKS:
+            example = "300" if word.lower() == "spread" else "-30"
+            raise CanaryError(f"by how much? write for example {word.lower()}={example}")
         if not equals:
             others.append(word)
             continue

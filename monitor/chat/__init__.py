@@ -45,6 +45,17 @@ class Rich(Channel, Protocol):
         """Send a picture that belongs to an accepted message, once; DeliveryError when it did not arrive."""
 
 
+@runtime_checkable
+class Editor(Channel, Protocol):
+    """A channel that can change a message it has sent."""
+
+    async def edit(self, message: Message, sent_as: str) -> None:
+        """Let a sent message (the channel's ids of its parts) say this instead. That it says so already is a success.
+
+        DeliveryError: ``dead`` when this message can never be changed, which says nothing about the channel.
+        """
+
+
 #: rows of buttons (label, opaque id) for a message that is about to be sent
 Buttons = Callable[[Message], Awaitable[Sequence[Sequence[tuple[str, str]]]]]
 

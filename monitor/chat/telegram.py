@@ -12,17 +12,18 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from monitor.chat import Buttons, Settings
 from monitor.logsafe import protect_logs
 from monitor.markup import clean, html, utf16_units, without_markup
-from monitor.model import CanaryError, DeliveryError, Message
+from monitor.model import CanaryError, DeliveryError, Line, Message
 from monitor.redact import redact
 
 if TYPE_CHECKING:
-    from telegram import Bot
+    from telegram import Bot, InlineKeyboardMarkup
     from telegram.request import HTTPXRequest
 
 NEEDS = ("telegram",)
@@ -121,6 +122,63 @@ class TelegramChannel:
         except Exception as error:  # as above: one of three answers
             raise self._failure(error) from None
 
+    async def edit(self, message: Message, sent_as: str) -> None:
+        """Let a sent message say this instead, in as many parts as it had; see :class:`monitor.chat.Editor`.
+
+        What has grown too long loses its last rows.
+        """
+        to = message.to or self._to
+        if to in self._moved:  # its number may be that of another message in the chat it became
+            raise DeliveryError("telegram: the chat moved since the message was sent", "dead")
+        ids = sent_as.split(",")
+        parts = fitted(message, len(ids))
+        keys = await self._keys(message)
+        for number, part in zip(ids, parts, strict=False):
+            await self._edit_part(to, int(number), message, part, keys if number == ids[-1] else ())
+
+    async def _edit_part(self, to: str, number: int, message: Message, part: str, keys: Keys) -> None:
+        """One part; what stands below a picture, and refused markup, are found out by asking."""
+        from telegram.error import BadRequest, ChatMigrated
+
+        text, caption = part, False
+        parse_mode: str | None = "HTML"
+        for _ in range(3):
+            try:
+                return await self._request_edit(to, number, text, parse_mode, caption, keys)
+            except ChatMigrated as error:
+                self._follow(to, str(error.new_chat_id))
+                raise DeliveryError("telegram: the chat moved since the message was sent", "dead") from None
+            except BadRequest as error:
+                said = error.message.lower()
+                if "message is not modified" in said:
+                    return None
+                if "there is no text in the message" in said and not caption:
+                    text, caption = fitted(message, 1, CAPTION_UNITS)[0], True
+                elif "can't parse entities" in said and parse_mode is not None:
+                    text, parse_mode = without_markup(text), None
+                else:
+                    failure = self._failure(error)
+                    # what Telegram refuses to change it will refuse again, and no edit is worth finding out why
+                    raise failure if error.__cause__ else DeliveryError(str(failure), "dead") from None
+            except Exception as error:  # as for a message
+                raise self._failure(error) from None
+        raise DeliveryError("telegram: the message could not be changed in any form", "dead")
+
+    async def _request_edit(
+        self, to: str, number: int, text: str, parse_mode: str | None, caption: bool, keys: Keys
+    ) -> None:
+        from telegram import LinkPreviewOptions
+
+        bot, below = self._open(), _markup(keys)
+        async with asyncio.timeout(sum(self._timeouts_s) + SPARE_S):
+            if caption:
+                await bot.edit_message_caption(to, number, caption=text, parse_mode=parse_mode, reply_markup=below)
+            else:
+                preview = LinkPreviewOptions(is_disabled=True)
+                await bot.edit_message_text(
+                    text, to, number, parse_mode=parse_mode, link_preview_options=preview, reply_markup=below
+                )
+
     async def close(self) -> None:
         """Close the connections; the next message opens new ones."""
         request, self._bot, self._request = self._request, None, None
@@ -166,12 +224,11 @@ class TelegramChannel:
     async def _request_send(
         self, to: str, text: str, parse_mode: str | None, reply_to: str = "", picture: bytes = b"", keys: Keys = ()
     ) -> str:
-        from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
+        from telegram import LinkPreviewOptions, ReplyParameters
 
         first = reply_to.partition(",")[0]  # the message it answers may have had several parts
         reply = ReplyParameters(int(first), allow_sending_without_reply=True) if first.isdecimal() else None
-        rows = [[InlineKeyboardButton(label, callback_data=data) for label, data in row] for row in keys]
-        below = InlineKeyboardMarkup(rows) if rows else None
+        below = _markup(keys)
         async with asyncio.timeout(sum(self._timeouts_s) + SPARE_S):
             if picture:
                 sent = await self._open().send_photo(
@@ -218,6 +275,25 @@ class TelegramChannel:
         text = getattr(error, "message", "") or str(error) or "no answer"
         shown = clean(redact(text, [self._token]), 300)
         return DeliveryError(f"telegram: {type(error).__name__}: {shown}", kind, retry_after_s)
+
+
+def _markup(keys: Keys) -> InlineKeyboardMarkup | None:
+    from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+
+    rows = [[InlineKeyboardButton(label, callback_data=data) for label, data in row] for row in keys]
+    return InlineKeyboardMarkup(rows) if rows else None
+
+
+def fitted(message: Message, parts: int, units: int | None = None) -> list[str]:
+    """The message as HTML in at most so many parts, of which the first shows at most ``units`` UTF-16 units; its last
+    rows give way.
+    """
+    for count in range(len(message.lines), -1, -1):
+        cut = () if count == len(message.lines) else (Line("", "... more lines were left out here"),)
+        made = html(replace(message, lines=(*message.lines[:count], *cut)))
+        if len(made) <= parts and (units is None or utf16_units(without_markup(made[0])) <= units):
+            return made
+    raise AssertionError("a title fits everywhere")
 
 
 def outcome(error: Exception) -> tuple[Literal["retry", "dead", "unknown"], float | None]:

@@ -13,7 +13,7 @@ import pkgutil
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,9 +23,12 @@ from httpx import AsyncClient
 
 from monitor.feeds.http import Client, clean, new_http, origin
 from monitor.model import FeedError, FeedReport, Observation
+from monitor.quarantine import Quarantine
 from monitor.series import SERIES, SeriesSpec, fault, max_age_s
 
 SHORTEST_REST_S, LONGEST_REST_S = 120.0, 6 * 3600.0
+#: refused values that are told one by one; of a whole list in another unit the first few say it
+MAX_REFUSALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,9 @@ class FeedSettings:
     """What a configuration may say about a source.
 
     ``base_url`` replaces its host; ``folder`` is where a desk drops its own CSV files (the file source reads it);
-    ``key`` is the secret some sources ask for, or ``key_trouble`` why it cannot be had; ``contact`` is the address
-    others want to know you by; ``companies`` are the borrowers of the book, for sources that speak of companies.
+    ``key`` is the secret some sources ask for; ``trouble`` is why a source cannot be used now (its key cannot be had,
+    or the whole program is offline); ``contact`` is the address others want to know you by; ``companies`` are the
+    borrowers of the book, for sources that speak of companies.
     """
 
     enabled: bool = True
@@ -43,18 +47,22 @@ class FeedSettings:
     max_age_s: float | None = None
     folder: Path | None = None
     key: str | None = field(default=None, repr=False)
-    key_trouble: str = ""
+    trouble: str = ""
     contact: str | None = None
     companies: tuple[Company, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A borrower as an exchange or a regulator knows it: its id in the book, its ticker, its number at the SEC."""
+    """A borrower as an exchange or a regulator knows it: its id in the book, its ticker, its number at the SEC.
+
+    ``shares_as_of``: the day of the newest share count in the book.
+    """
 
     id: str
     ticker: str | None = None
     cik: int | None = None
+    shares_as_of: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +205,11 @@ def _why_off(feed_class: type[Feed], own: FeedSettings, named: bool) -> str:
     """Why a source is not used and what would switch it on; empty when it is used."""
     name = feed_class.name
     if not own.enabled:
-        return "switched off in the configuration"
+        return own.trouble or "switched off in the configuration"
     if feed_class.off_unless_named and not named:
         return f"{feed_class.off_unless_named}; to use it: feeds: {{{name}: {{enabled: true}}}}"
-    if own.key_trouble:
-        return own.key_trouble
+    if own.trouble:
+        return own.trouble
     if feed_class.needs_key == "required" and not own.key:
         return f"it needs a key of your own: feeds: {{{name}: {{key_env: NAME_OF_A_VARIABLE}}}}"
     if feed_class.needs_contact and not own.contact:
@@ -251,15 +259,46 @@ async def gather_parts(
 def _believable(feed: Feed, observations: Sequence[Observation], client: Client) -> list[Observation]:
     """What a source may say: its own series, in their units, plausible, not from the future. The rest is noted."""
     kept: list[Observation] = []
+    refused: list[str] = []
     for observation in observations:
         spec = SERIES.get(observation.series)
         if spec is None or observation.series not in feed.series:
-            client.note(f"{feed.name} gave {observation.series!r}, which is none of its series")
+            refused.append(f"{feed.name} gave {observation.series!r}, which is none of its series")
         elif why := fault(observation, spec):
-            client.note(why)
+            refused.append(why)
         else:
             kept.append(observation)
+    kept, twice = _of_one_mind(kept)
+    refused += twice
+    for why in refused[:MAX_REFUSALS]:
+        client.note(why)
+    if len(refused) > MAX_REFUSALS:
+        client.note(f"{len(refused) - MAX_REFUSALS} more of its {len(observations)} values were refused too")
     return kept
+
+
+def _of_one_mind(observations: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
+    """(without what a source said twice at once with two values: neither counts; those in words)."""
+    said: dict[tuple[object, ...], set[float]] = {}
+    keys = [(o.series, o.subject, o.source, o.observed_at, o.known_at) for o in observations]
+    for key, observation in zip(keys, observations, strict=True):
+        said.setdefault(key, set()).add(observation.value)
+    twice = [f"{key[0]} of {key[2]} was said twice with two values" for key, values in said.items() if len(values) > 1]
+    return [o for key, o in zip(keys, observations, strict=True) if len(said[key]) == 1], twice
+
+
+def with_quarantine(
+    feeds: Iterable[Feed], reports: Iterable[FeedReport], found: Sequence[Quarantine]
+) -> list[FeedReport]:
+    """The reports with what of their source's raw offers is kept out of an index, and why."""
+    mine: dict[str, list[str]] = {}
+    for feed in feeds:
+        subjects = {seen.subject for seen in feed.said[1]} if feed.said else set()
+        mine[feed.name] = [one.reason for one in found if one.subjects & subjects]
+    return [
+        replace(report, reason="; ".join([*filter(None, [report.reason]), *mine.get(report.feed, ())]))
+        for report in reports
+    ]
 
 
 async def _fetch_one(

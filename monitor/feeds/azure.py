@@ -23,7 +23,7 @@ API_VERSION = "2023-01-01-preview"
 
 
 class Azure(Feed):
-    """``{"Items": [{"armSkuName", "productName", "meterName", "unitOfMeasure", "currencyCode", "retailPrice"}]}``."""
+    """``{"Items": [{"armSkuName", "type", "productName", "meterName", "unitOfMeasure", "retailPrice", ...}]}``."""
 
     name = "azure"
     series = tuple(f"offer_{model.lower()}_usd" for model in MACHINES)
@@ -60,7 +60,7 @@ class Azure(Feed):
 
 
 def region_prices(items: list[object], machine: str) -> dict[RentalMarket, dict[str, float]]:
-    """Market -> region -> USD per GPU-hour of Linux machines; Windows, low priority and other units are left out.
+    """Market -> region -> USD per GPU-hour of Linux machines; Windows, low priority, reserved and other units are out.
 
     >>> row = {"armSkuName": "M", "armRegionName": "eastus", "productName": "ND v5", "meterName": "ND96 Spot",
     ...        "type": "Consumption", "unitOfMeasure": "1 Hour", "currencyCode": "USD", "retailPrice": 40.0}
@@ -71,11 +71,12 @@ def region_prices(items: list[object], machine: str) -> dict[RentalMarket, dict[
     for item in items:
         try:
             text = {name: str(field(item, name)) for name in ("armRegionName", "productName", "meterName")}
-            as_wanted = (field(item, "armSkuName"), field(item, "unitOfMeasure"), field(item, "currencyCode"))
+            as_wanted = tuple(field(item, name) for name in ("armSkuName", "type", "unitOfMeasure", "currencyCode"))
             price = number(field(item, "retailPrice"), "retailPrice") / GPUS
         except FeedError:
             continue  # a row without one of its fields says nothing
-        if as_wanted != (machine, "1 Hour", "USD") or not believable(price):
+        # a reservation costs its whole term, whatever its unit says
+        if as_wanted != (machine, "Consumption", "1 Hour", "USD") or not believable(price):
             continue
         if "Windows" in text["productName"] or "Low Priority" in text["meterName"]:
             continue

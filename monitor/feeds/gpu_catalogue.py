@@ -24,6 +24,7 @@ from statistics import median
 from monitor.feeds import Feed, FeedSettings, gather_parts
 from monitor.feeds.http import Client, clean
 from monitor.model import FeedError, Observation
+from monitor.quarantine import mistaken_unit
 from monitor.series import SERIES
 
 PROVIDERS = ("aws", "azure", "verda", "gcp", "lambdalabs", "nebius", "oci", "runpod", "cloudrift")
@@ -39,7 +40,8 @@ MAX_ZIP_BYTES = 16_000_000
 MAX_CSV_BYTES = 96_000_000
 VERSION = re.compile(r"(\d{8})-\d{1,6}")
 SLOT = re.compile(r"PCIE|NVL|GH200|GB200|GH100", re.IGNORECASE)
-BOARD = re.compile(r"SXM|HBM3|HGX", re.IGNORECASE)
+#: how names say that it is a board; Verda writes 80S or 141S, the memory and S for SXM
+BOARD = re.compile(r"SXM|HBM3|HGX|\.\d{2,3}S\.", re.IGNORECASE)
 SOURCE = "public GPU catalogue (dstack), median of providers' list prices"
 
 
@@ -99,6 +101,8 @@ class GpuCatalogue(Feed):
             body = await client.get_bytes(f"{root}/{version}/catalog.zip", MAX_ZIP_BYTES)
             # tens of thousands of rows: off the event loop
             prices = await asyncio.to_thread(lambda: panel_prices(read_zip(body, provider)))
+            if known is not None and self._young(known.dated, now):
+                refuse_another_unit(prices, known.usd_per_gpu_hour)
             self._panels[provider] = Panel(version, dated, prices)
         return []
 
@@ -185,6 +189,19 @@ def panel_prices(text: str) -> dict[str, float]:
     except csv.Error as error:
         raise FeedError(f"its catalogue is not CSV: {clean(str(error))}") from None
     return {model: median(prices) for model, prices in found.items()}
+
+
+def refuse_another_unit(prices: Mapping[str, float], before: Mapping[str, float]) -> None:
+    """FeedError when a new version's prices are as far from the last one's as two units are: the last one stands.
+
+    >>> refuse_another_unit({"H100": 20.0}, {"H100": 2.5})
+    Traceback (most recent call last):
+    ...
+    monitor.model.FeedError: H100 at 20.00 after 2.50 USD looks like a machine of eight for one GPU: version left out
+    """
+    for model, price in prices.items():
+        if what := mistaken_unit(price, before.get(model, 0.0), "usd/gpu-hour"):
+            raise FeedError(f"{model} at {price:.2f} after {before[model]:.2f} USD looks like {what}: version left out")
 
 
 def _priced(rows: Iterable[Mapping[str, str | None]]) -> Iterable[tuple[str, float]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import ssl
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,8 @@ import stamina
 
 from monitor.model import FeedError
 
+#: where nobody set up a log, a retry is told by its outcome and not by a line of its own on the terminal
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ATTEMPTS = 3
 #: an answer of a price source is a few kilobytes; anything near this is not one
@@ -146,12 +149,20 @@ class Client:
         """The JSON value at an address. NaN, Infinity, web pages, cut-off and over-deep answers are FeedErrors."""
         return parse_json(await self.get_bytes(url, max_bytes), urlsplit(url).hostname or "")
 
+    async def post_json(self, url: str, question: object, max_bytes: int = MAX_BYTES) -> object:
+        """The JSON value an address answers a question with: for sources that are asked, not looked up."""
+        asked = json.dumps(question, separators=(",", ":")).encode()
+        return parse_json(await self._bytes(url, max_bytes, asked), urlsplit(url).hostname or "")
+
     async def get_bytes(self, url: str, max_bytes: int = MAX_BYTES) -> bytes:
         """The body at an address after up to three attempts; FeedError with the reason otherwise."""
+        return await self._bytes(url, max_bytes)
+
+    async def _bytes(self, url: str, max_bytes: int, asked: bytes | None = None) -> bytes:
         host = urlsplit(url).hostname or ""
         try:
             async with asyncio.timeout_at(self._deadline):
-                body = await self._get_patiently(url, max_bytes)
+                body = await self._get_patiently(url, max_bytes, asked)
                 if url not in self._unchanged:
                     self.raw.append((url, body))
                 return body
@@ -162,17 +173,19 @@ class Client:
             raise FeedError(f"{host} answered {busy}{wait}") from None
         except (TimeoutError, httpx.TimeoutException):
             raise FeedError(f"{host} did not answer in time") from None
+        except httpx.DecodingError:
+            raise FeedError(f"{host} sent something that cannot be unpacked") from None
         except httpx.HTTPError as error:
             raise FeedError(f"{host} cannot be reached: {clean(str(error)) or type(error).__name__}") from None
 
-    async def _get_patiently(self, url: str, max_bytes: int) -> bytes:
+    async def _get_patiently(self, url: str, max_bytes: int, asked: bytes | None) -> bytes:
         """The body, after retries; raises what the last attempt raised."""
         retries = stamina.retry_context(
             on=self._whether_to_retry, attempts=ATTEMPTS, timeout=self._left_s(), wait_initial=0.5, wait_jitter=0.5
         )
         async for attempt in retries:
             with attempt:
-                return await self._get(url, max_bytes)
+                return await self._get(url, max_bytes, asked)
         raise FeedError("no attempt was made")  # stamina always makes one
 
     def _whether_to_retry(self, error: Exception) -> bool | float:
@@ -187,15 +200,17 @@ class Client:
         """Seconds left for answers."""
         return max(self._deadline - self._clock(), 0.001)
 
-    async def _get(self, url: str, max_bytes: int) -> bytes:
+    async def _get(self, url: str, max_bytes: int, asked: bytes | None) -> bytes:
         """One attempt, following redirects that stay on the feed's own hosts."""
         async with self._turns:
             for _ in range(MAX_REDIRECTS + 1):
                 self._check_origin(url)
                 await self._wait_for_a_turn()
                 headers, body = self._kept.get(url, ({}, b""))
-                headers = self._headers | headers
-                async with self._http.stream("GET", url, timeout=self._left_s(), headers=headers) as response:
+                headers = self._headers | headers | ({} if asked is None else {"Content-Type": "application/json"})
+                async with self._http.stream(
+                    "GET" if asked is None else "POST", url, content=asked, timeout=self._left_s(), headers=headers
+                ) as response:
                     if response.status_code == 304 and url in self._kept:
                         self._unchanged.add(url)
                         return body
@@ -204,7 +219,8 @@ class Client:
                         continue
                     self._check_status(response)
                     body = await _read(response, max_bytes)
-                    self._keep(url, response.headers, body)
+                    if asked is None:
+                        self._keep(url, response.headers, body)
                     return body
         raise FeedError(f"{urlsplit(url).hostname} redirects in circles")
 

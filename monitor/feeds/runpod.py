@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from urllib.parse import quote
 
 from monitor.feeds import Feed
 from monitor.feeds.http import Client, clean, field, number
@@ -27,7 +26,7 @@ QUERY = "query{gpuTypes{id " + " ".join(f"{demand} {spot}" for _, demand, spot i
 
 
 class RunPod(Feed):
-    """One GraphQL query sent in the address: ``{"data": {"gpuTypes": [{"id", "securePrice", ...}]}}``."""
+    """One GraphQL query, posted: ``{"data": {"gpuTypes": [{"id", "securePrice", ...}]}}``."""
 
     name = "runpod"
     series = tuple(f"offer_{model.lower()}_usd" for model in MODELS.values())
@@ -37,7 +36,7 @@ class RunPod(Feed):
 
     async def fetch(self, client: Client, now: datetime) -> list[Observation]:
         """One observation per model, cloud and market in stock."""
-        answer = await client.get_json(f"{self.base_url}/graphql?query={quote(QUERY)}")
+        answer = await client.post_json(f"{self.base_url}/graphql", {"query": QUERY})
         if isinstance(answer, dict) and answer.get("errors"):
             raise FeedError(f"RunPod says {clean(str(answer['errors']))}")
         types = field(answer, "data", "gpuTypes")

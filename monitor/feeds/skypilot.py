@@ -29,7 +29,8 @@ CLOUDS = ("lambda", "nebius", "verda", "seeweb")
 MODELS = ("A100", "H100", "H200", "B200")
 ROOT = "skypilot-org/skypilot-catalog/master/catalogs/v8"
 COLUMNS = ("InstanceType", "AcceleratorName", "AcceleratorCount", "GpuInfo", "Price", "SpotPrice")
-MEMORY = re.compile(r"'SizeInMiB': (\d{1,9})\b")
+#: a Python literal in most files, JSON in one of them
+MEMORY = re.compile(r"""['"]SizeInMiB['"]:\s*(\d{1,9})\b""")
 MARKETS: tuple[tuple[RentalMarket, str], ...] = (("on_demand", "Price"), ("spot", "SpotPrice"))
 #: machine sizes that are compared over time; the rest is left out
 SIZES = (1, 8)

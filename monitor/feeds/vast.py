@@ -23,7 +23,11 @@ MODELS = {
     "H200": ("H200", 130_000),
     "B200": ("B200", 170_000),
 }
-MARKETS: dict[RentalMarket, str] = {"on_demand": "on-demand", "spot": "bid"}
+#: market -> (what is searched for, the field of its price: the lowest bid that runs now, else what an offer costs)
+MARKETS: dict[RentalMarket, tuple[str, tuple[str, ...]]] = {
+    "on_demand": ("on-demand", ("dph_total",)),
+    "spot": ("bid", ("min_bid", "dph_total")),
+}
 KIND: OfferKind = "ask"
 #: without a limit and a model the answer is a sample
 LIMIT = 200
@@ -43,7 +47,7 @@ def query(model: str, market: RentalMarket) -> str:
         "gpu_ram": {"gte": memory_mb},
         "verified": {"eq": True},
         "rentable": {"eq": True},
-        "type": MARKETS[market],
+        "type": MARKETS[market][0],
         "order": [["dph_total", "asc"]],
         "limit": LIMIT,
     }
@@ -51,7 +55,7 @@ def query(model: str, market: RentalMarket) -> str:
 
 
 class Vast(Feed):
-    """``{"offers": [{"gpu_name", "num_gpus", "dph_total", ...}]}``; ``dph_total`` is for the whole machine."""
+    """``{"offers": [{"gpu_name", "num_gpus", "dph_total", "min_bid", ...}]}``; prices are for the whole machine."""
 
     name = "vast"
     series = tuple(f"offer_{model.lower()}_usd" for model in MODELS)
@@ -72,7 +76,7 @@ class Vast(Feed):
         offers = field(answer, "offers")
         if not isinstance(offers, list):
             raise FeedError("offers is not a list")
-        prices, wrong = machine_prices(offers, MODELS[model][0])
+        prices, wrong = machine_prices(offers, MODELS[model][0], MARKETS[market][1])
         if wrong:
             client.note(f"{model} {market}: {wrong} offers without a believable price left out")
         if len(prices) < MINIMUM_MACHINES:
@@ -85,19 +89,22 @@ class Vast(Feed):
         ]
 
 
-def machine_prices(offers: list[object], name: str) -> tuple[list[float], int]:
-    """(USD per GPU-hour of each machine with GPUs of that name, how many others).
+def machine_prices(
+    offers: list[object], name: str, fields: tuple[str, ...] = ("dph_total",)
+) -> tuple[list[float], int]:
+    """(USD per GPU-hour of each machine with GPUs of that name, how many others); the first of ``fields`` counts.
 
-    >>> rows = [{"gpu_name": "H100_SXM", "num_gpus": 8, "dph_total": 16.0}, {"gpu_name": "H100 NVL"}]
-    >>> machine_prices(rows, "H100 SXM")
-    ([2.0], 1)
+    >>> rows = [{"gpu_name": "H100_SXM", "num_gpus": 8, "dph_total": 16.0, "min_bid": 8.0}, {"gpu_name": "H100 NVL"}]
+    >>> machine_prices(rows, "H100 SXM"), machine_prices(rows, "H100 SXM", ("min_bid", "dph_total"))
+    (([2.0], 1), ([1.0], 1))
     """
     prices: list[float] = []
     for offer in offers:
         try:
             same = str(field(offer, "gpu_name")).replace("_", " ") == name
             count = number(field(offer, "num_gpus"), "num_gpus")
-            price = number(field(offer, "dph_total"), "dph_total")
+            said = next((f for f in fields if isinstance(offer, dict) and offer.get(f) is not None), fields[-1])
+            price = number(field(offer, said), said)
         except FeedError:
             continue  # counted below as a row without a price
         if same and count >= 1 and count == int(count) and believable(price / count):

@@ -1,6 +1,6 @@
 """Obligors of a tape as borrowers of a book: dated, sourced, with their loans as instruments. Pure.
 
-A Python object a loan, so for looking closely at some of them; a run over all goes by way of the columns. Machines and
+A Python object a loan, so for watching some of them; a run over all goes by way of the columns. Machines and
 their limit are not carried over: in a book they are a pool with a day of purchase, which a tape does not give.
 """
 
@@ -33,7 +33,9 @@ def book_of(tape: Tape, obligors: Iterable[str] | None = None) -> Book:
     One that lost a line of the tape or contradicts itself has no total of its debt and says what is missing.
     """
     place = {name: b for b, name in enumerate(tape.obligors)}
-    return Book(tuple(_borrower(tape, place[name]) for name in (tape.obligors if obligors is None else obligors)))
+    ids = _ids(tape.obligors)
+    wanted = tape.obligors if obligors is None else obligors
+    return Book(tuple(_borrower(tape, place[name], ids[place[name]]) for name in wanted))
 
 
 def _fact(tape: Tape, field: str, value: FactValue) -> Fact:
@@ -41,7 +43,7 @@ def _fact(tape: Tape, field: str, value: FactValue) -> Fact:
     return Fact(field, value, tape.as_of, tape.published, known_at, "derived", tape.source)
 
 
-def _borrower(tape: Tape, b: int) -> Borrower:
+def _borrower(tape: Tape, b: int, name: str) -> Borrower:
     loans = range(int(tape.first[b]), int(tape.first[b + 1]))
     values = {name: float(column[b]) for name, column in tape.own.items() if not np.isnan(column[b])}
     values |= {name: values.get(name, 0.0) for name in REVENUE}
@@ -55,20 +57,22 @@ def _borrower(tape: Tape, b: int) -> Borrower:
     share = values["contracted_12m_usd"] / revenue if revenue > 0 else 0.0
     floor = Covenants(liquidity_min_usd=values.get("liquidity_min_usd"), quality="derived")
     return Borrower(
-        id=_slug(tape.obligors[b], b),
+        id=name,
         name=tape.obligors[b],
         kind="private",
         facts=tuple(_fact(tape, name, value) for name, value in figures.items()),
-        debts=tuple(_debt(tape, i, floor) for i in loans),
-        tenants={customer or MANY: share} if share else {},
+        debts=tuple(
+            _debt(tape, i, id_, floor) for i, id_ in zip(loans, _ids([tape.loan_names[i] for i in loans]), strict=True)
+        ),
+        tenants={_slug(customer or MANY): share} if share else {},
         missing=(tape.why[b],) if b in tape.why else (),
     )
 
 
-def _debt(tape: Tape, i: int, covenants: Covenants) -> Debt:
+def _debt(tape: Tape, i: int, name: str, covenants: Covenants) -> Debt:
     coupon, margin = (_given(tape, name, i) for name in ("fixed_rate", "margin"))
     return Debt(
-        id=_slug(tape.loan_names[i], i),
+        id=name,
         name=tape.loan_names[i],
         kind="term_loan",
         facts=(_fact(tape, "principal_usd", float(tape.loans["principal_usd"][i])),),
@@ -87,10 +91,27 @@ def _given(tape: Tape, name: str, i: int) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _slug(name: str, number: int) -> str:
-    """An id that is one: what is left of the name, and its number so that no two are the same.
+def _slug(name: str) -> str:
+    """What is left of a name in an id.
 
-    >>> _slug("Acme & Söhne (UK)", 7)
-    'acme-s-hne-uk-7'
+    >>> _slug("Acme & Söhne (UK)")
+    'acme-s-hne-uk'
     """
-    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:60]}-{number}".lstrip("-")
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:50].strip("-") or "unnamed"
+
+
+def _ids(names: Iterable[str]) -> list[str]:
+    """An id of each name; of names that leave the same, the later ones are numbered.
+
+    >>> _ids(["Acme", "ACME", "Acme 2"])
+    ['acme', 'acme-2', 'acme-2-2']
+    """
+    found = dict[str, None]()
+    for name in names:
+        base = one = _slug(name)
+        number = 1
+        while one in found:
+            number += 1
+            one = f"{base}-{number}"
+        found[one] = None
+    return list(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,9 @@ import numpy as np
 
 from monitor.commands import Reply
 from monitor.large import rounds as cascade
+from monitor.large.as_file import watch
 from monitor.large.cells import cells_of
+from monitor.large.doubts import doubts
 from monitor.large.plan import Plan, memory_of, plan
 from monitor.large.results import REJECTS, RunFolder, manifest
 from monitor.large.solve import Chunk, Outcome, Partial, Work, judged, outcome
@@ -53,8 +55,9 @@ class Asked:
 
 
 # ---------------------------------------------------------------- importing
-def run_import(shell: Shell, tape: str, map_: str, out: str | None) -> int:
-    """Check a tape and show what was understood; with ``out`` also write every rejected line."""
+def run_import(shell: Shell, tape: str, map_: str, out: str | None, watched: Sequence[str]) -> int:
+    """Check a tape and show what was understood; with ``out`` also write every rejected line. ``watched`` obligors are
+    written into the book, which is checked as a whole before."""
     read = _read(Path(tape), Path(map_))
     if out is not None:
         folder = Path(out).expanduser()
@@ -63,7 +66,14 @@ def run_import(shell: Shell, tape: str, map_: str, out: str | None) -> int:
             _write_rejects(folder, read)
         except OSError as error:
             raise CanaryError(f"cannot write {folder}: {error.strerror}") from None
-    return shell.show(Reply(_tape_json(read), (_tape_table(read),), finding=bool(read.rejects)))
+    files = []
+    if watched:
+        world = build_world(shell.config(), offline=shell.offline)
+        files = watch(read, watched, world.config.paths.book, world.config.paths.state)
+    written = {"written": [str(file) for file in files]}
+    return shell.show(
+        Reply(_tape_json(read) | written, (_tape_table(read, files),), finding=bool(read.rejects or doubts(read)))
+    )
 
 
 def _read(tape: Path, map_: Path) -> Tape:
@@ -78,10 +88,10 @@ def _write_rejects(folder: Path, tape: Tape) -> None:
         writer.writerows((one.line, one.column, "'" + one.value, one.why) for one in tape.rejects)
 
 
-def _tape_table(tape: Tape) -> Table:
+def _tape_table(tape: Tape, files: Sequence[Path]) -> Table:
     owed = float(tape.loans["principal_usd"].sum())
     rows = tuple(
-        (Cell(name), Cell(kind.of), Cell("yes" if _has(tape, name) else "no", "" if _has(tape, name) else "dim"))
+        (Cell(name), Cell(kind.of), Cell("yes") if name in tape.given else Cell("no", "dim"))
         for name, kind in FIELDS.items()
     )
     size = f"{len(tape.loan_names):,} loans of {len(tape.obligors):,} obligors"
@@ -89,19 +99,19 @@ def _tape_table(tape: Tape) -> Table:
         Cell(f"{size}, {show(owed, 'usd')} USD, as of {tape.as_of}"),
         Cell(f"source: {tape.source}", "dim"),
     ]  # fmt: skip
+    notes += [Cell(doubt, "warning") for doubt in doubts(tape)]
     if tape.rejects:
         notes.append(Cell(f"{len(tape.rejects):,} of {tape.lines:,} lines left out:", "warning"))
         notes += [Cell(str(one), "warning") for one in tape.rejects[:LISTED]]
         more = len(tape.rejects) - LISTED
         notes += [Cell(f"and {more:,} more; --out DIR writes all of them", "dim")] if more > 0 else []
     if tape.why:
-        notes.append(Cell(f"{len(tape.why):,} obligors are not whole and are carried as unknown:", "warning"))
+        notes.append(Cell(f"not whole and carried as unknown: {len(tape.why):,} of the obligors", "warning"))
         notes += [Cell(f"{tape.obligors[b]}: {why}", "warning") for b, why in sorted(tape.why.items())[:LISTED]]
+    notes += [Cell(f"in the book now: {file}", "good") for file in files]
+    if files and "units" in tape.own:
+        notes.append(Cell("units of machines were not carried over: a book also asks when they were bought", "warning"))
     return Table("the tape as it was understood", (Head("field"), Head("of"), Head("given")), rows, tuple(notes))
-
-
-def _has(tape: Tape, name: str) -> bool:
-    return name in tape.loans or name in tape.own or name in tape.words or name in ("loan", "obligor", "maturity")
 
 
 def _tape_json(tape: Tape) -> dict[str, object]:
@@ -113,6 +123,7 @@ def _tape_json(tape: Tape) -> dict[str, object]:
             {"line": one.line, "column": one.column, "value": one.value[:200], "why": one.why}
             for one in tape.rejects[:1000]
         ],
+        "doubts": list(doubts(tape)),
         "not_whole": {tape.obligors[b]: why for b, why in sorted(tape.why.items())},
     }  # fmt: skip
 
@@ -261,11 +272,13 @@ def _reply(work: Work, tape: Tape, answer: Outcome, steps: list[cascade.Round], 
         )
         for b in order
     )
+    doubtful = tuple(Cell(doubt, "warning") for doubt in doubts(tape))
     run = f"{work.n_paths:,} paths, {work.n_periods} months, seed {work.seed}"
     expected = float((answer.pd[known, -1] * debt[known]).sum())
     last = steps[-1]
     prices = ", ".join(f"{m} {p - 1:+.0%}" for m, p in zip(work.cells.models, last.price, strict=True) if p < 0.995)
     notes = (
+        *doubtful,
         Cell(f"{run}; assumptions in the middle, nothing new is lent"),
         Cell(f"debt expected to break: {show(expected, 'usd')} of {show(float(debt[known].sum()), 'usd')} USD judged"),
         Cell(f"unknown: {int((~known).sum()):,} of {work.n_rows:,} obligors", "dim" if known.all() else "warning"),
@@ -282,6 +295,7 @@ def _reply(work: Work, tape: Tape, answer: Outcome, steps: list[cascade.Round], 
         "obligors": work.n_rows, "unknown": int((~known).sum()), "paths": work.n_paths, "months": work.n_periods,
         "seed": work.seed, "debt_judged_usd": float(debt[known].sum()), "debt_expected_to_break_usd": expected,
         "rounds": [{"fallen": one.fallen, "price": one.price.tolist()} for one in steps], "file": str(file),
+        "doubts": list(doubts(tape)),
         "worst": [{"obligor": work.cells.names[b], "pd": float(answer.pd[b, -1])} for b in order],
     }  # fmt: skip
     return Reply(data, (Table("who is most likely to break", heads, rows, notes),))

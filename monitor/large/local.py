@@ -21,31 +21,37 @@ def run_local(work: Work, todo: Sequence[Chunk], workers: int) -> Iterator[tuple
         for chunk in todo:
             yield chunk, solve(work, chunk)
         return
-    with _pool(work, workers) as pool:
-        pending: dict[Future[Partial], Chunk] = {}
-        left = iter(todo)
-        try:
-            while True:
-                for chunk in left:
-                    job = pool.submit(solve, work, chunk) if work.driver == "compiled" else pool.submit(_solve, chunk)
-                    pending[job] = chunk
-                    if len(pending) >= AHEAD * workers:
-                        break
-                if not pending:
-                    return
-                for job in wait(pending, return_when=FIRST_COMPLETED).done:
-                    yield pending.pop(job), job.result()
-        except BrokenProcessPool:
-            raise CanaryError(
-                "a worker was killed, most often for want of memory; give a smaller --memory and run it again: "
-                "what is finished is kept"
-            ) from None
-        finally:
-            for job in pending:
-                job.cancel()
+    with pool_for(work, workers) as pool:
+        yield from run_in(pool, work, todo, workers)
 
 
-def _pool(work: Work, workers: int) -> Executor:
+def run_in(pool: Executor, work: Work, todo: Sequence[Chunk], workers: int) -> Iterator[tuple[Chunk, Partial]]:
+    """The same in a pool that is there already."""
+    pending: dict[Future[Partial], Chunk] = {}
+    left = iter(todo)
+    try:
+        while True:
+            for chunk in left:
+                job = pool.submit(solve, work, chunk) if work.driver == "compiled" else pool.submit(_solve, chunk)
+                pending[job] = chunk
+                if len(pending) >= AHEAD * workers:
+                    break
+            if not pending:
+                return
+            for job in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(job), job.result()
+    except BrokenProcessPool:
+        raise CanaryError(
+            "a worker was killed, most often for want of memory; give a smaller --memory and run it again: "
+            "what is finished is kept"
+        ) from None
+    finally:
+        for job in pending:
+            job.cancel()
+
+
+def pool_for(work: Work, workers: int) -> Executor:
+    """Workers of this machine for one piece of work; the pool is ended by whoever asked for it."""
     if work.driver == "compiled":
         return ThreadPoolExecutor(workers)
     # spawned, not forked: a fork of a process with threads may deadlock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 
 from monitor.large.solve import ROWS, Chunk, Work, chunks
@@ -33,7 +34,7 @@ class Plan:
 def plan(work: Work, cores: int, memory: int, processes: bool) -> Plan:
     """A plan within a budget of memory in bytes. CanaryError when not even one worker fits into it."""
     each = peak_bytes(work) + (WORKER_BYTES if processes else 0)
-    base = WORKER_BYTES + inputs_bytes(work)
+    base = WORKER_BYTES + sys.getsizeof(work)
     if base + each > memory:
         raise CanaryError(
             f"one worker needs about {human(base + each)} for {work.n_rows:,} obligors over {work.n_periods} months; "
@@ -58,13 +59,7 @@ def peak_bytes(work: Work) -> int:
     drawn = 5 * months * axes * MICRO_BLOCK * WIDE
     factors = 2 * months * (12 + 2 * models + customers) * MICRO_BLOCK * WIDE
     summary = ROWS * MICRO_BLOCK * (6 * WIDE + 4)
-    return int(drawn + factors + summary) + inputs_bytes(work) // 4
-
-
-def inputs_bytes(work: Work) -> int:
-    """Bytes of the rows themselves."""
-    arrays = (value for value in vars(work.cells.inputs).values() if hasattr(value, "nbytes"))
-    return int(sum(array.nbytes for array in arrays))
+    return int(drawn + factors + summary) + sys.getsizeof(work) // 4
 
 
 def memory_of(text: str) -> int:

@@ -67,6 +67,10 @@ class Work:
         """Obligors times paths times months."""
         return self.n_rows * self.n_paths * self.n_periods
 
+    def __sizeof__(self) -> int:
+        """Bytes of its arrays, which an engine must know before it sends them or keeps them."""
+        return arrays_bytes(vars(self.cells.inputs).values())
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Chunk:
@@ -98,6 +102,19 @@ class Partial:
     bins: NDArray[np.int64]
     least: FloatArray
     sums: dict[int, FloatArray]
+
+    def __sizeof__(self) -> int:
+        """Bytes of its arrays, as of :class:`Work`."""
+        return arrays_bytes((self.first, self.tests, self.bins, self.least, *self.sums.values()))
+
+
+def arrays_bytes(values: Iterable[object]) -> int:
+    """Bytes of the arrays among some values.
+
+    >>> arrays_bytes([np.zeros(3), "no array"])
+    24
+    """
+    return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
 
 def chunks(work: Work, rows_each: int, blocks_each: int) -> list[Chunk]:
@@ -202,6 +219,14 @@ def stacked(parts: Iterable[Partial]) -> Partial:
     )
 
 
+def added(parts: Iterable[Partial]) -> Partial:
+    """Results of neighbouring obligors, each over the same micro-blocks however they were cut, as one."""
+    rows: dict[int, list[Partial]] = {}
+    for part in parts:
+        rows.setdefault(part.start, []).append(part)
+    return stacked(merged(mine) for mine in rows.values())
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The whole answer. ``pd`` (B,T) chance of a first breach by the end of each month, NaN unknown; ``error`` its
@@ -216,18 +241,45 @@ class Outcome:
     bins: NDArray[np.int64]
 
 
+@dataclass
+class _Arriving:
+    """Neighbouring obligors while their parts arrive in any order: counts are added at once, a sum of cash as soon as
+    those of all blocks before it are, so that what is held does not grow with the paths."""
+
+    whole: Partial
+    mean: FloatArray
+    blocks: int = 0
+
+    def add(self, part: Partial) -> None:
+        """One more part. ValueError where a micro-block would count twice."""
+        if min(part.sums) < self.blocks:
+            raise ValueError("a block of paths twice")
+        self.whole = merged((self.whole, part))
+        self.settle()
+
+    def settle(self) -> None:
+        """Add the sums that are next in line, and forget them."""
+        while self.blocks in self.whole.sums:
+            self.mean = self.mean + self.whole.sums.pop(self.blocks)
+            self.blocks += 1
+
+
 def outcome(work: Work, parts: Iterable[Partial]) -> Outcome:
     """All parts as one answer. ValueError when a block of obligors or paths is missing: part of a run is not a run."""
-    rows: dict[int, list[Partial]] = {}
+    rows: dict[int, _Arriving] = {}
     for part in parts:
-        rows.setdefault(part.start, []).append(part)
-    whole = [merged(mine) for mine in rows.values()]
-    if sum(len(part.first) for part in whole) != work.n_rows or any(len(p.sums) != work.blocks for p in whole):
+        if part.start in rows:
+            rows[part.start].add(part)
+        else:
+            rows[part.start] = _Arriving(replace(part, sums=dict(part.sums)), np.zeros(len(part.first)))
+            rows[part.start].settle()
+    whole = [one.whole for one in rows.values()]
+    if sum(len(part.first) for part in whole) != work.n_rows or any(r.blocks != work.blocks for r in rows.values()):
         raise ValueError("the run is not complete")
     all_ = stacked(whole)
     n, known = work.n_paths, judged(work)
     by_month = np.cumsum(all_.first[:, :-1], axis=1) / n
-    total = sum((all_.sums[block] for block in sorted(all_.sums)), np.zeros(work.n_rows))
+    total = np.concatenate([rows[start].mean for start in sorted(rows)])
     share = np.where(known, by_month[:, -1], np.nan)
     return Outcome(
         pd=np.where(known[:, None], by_month, np.nan),

@@ -7,7 +7,7 @@ that lost a line is no longer whole: less debt than it owes would make it look b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field as Setting
-from pydantic import model_validator
 
-from monitor.model import CanaryError, FloatArray
-from monitor.yamltext import Strict, check, parse_tree, read_file
+from monitor.model import CanaryError, FloatArray, InputError, Problem
+from monitor.yamltext import Strict, Text, check, parse_tree, point_at, read_file, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,23 +87,6 @@ class MapText(Strict):
     source: str
     columns: dict[str, ColumnText] = Setting(min_length=1)
 
-    @model_validator(mode="after")
-    def _whole(self) -> MapText:
-        problems = [f"{name} is no field; there are {', '.join(FIELDS)}" for name in self.columns if name not in FIELDS]
-        problems += [
-            f"{name} has no column" for name, kind in FIELDS.items() if kind.required and name not in self.columns
-        ]
-        problems += [
-            f"{name}: the unit is one of {', '.join(FIELDS[name].units)}, not {column.unit}"
-            for name, column in self.columns.items()
-            if name in FIELDS and column.unit not in FIELDS[name].units and not _default(name, column)
-        ]
-        if self.published < self.as_of:
-            problems.append("published is before as_of")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
-
 
 def _default(name: str, column: ColumnText) -> bool:
     """A date needs no unit beside its format."""
@@ -130,7 +112,7 @@ class Tape:
 
     ``obligors`` (B,) names; ``first`` (B+1,) where the loans of each begin; ``loans`` field -> (L,); ``own`` field ->
     (B,), NaN unknown; ``words`` field -> (B,) texts; ``whole`` (B,) False for an obligor that lost a line or
-    contradicts itself; ``digest``: of the file and the map.
+    contradicts itself; ``digest``: of the file and the map; ``given``: fields that have a column.
     """
 
     as_of: date
@@ -148,13 +130,33 @@ class Tape:
     rejects: tuple[Reject, ...] = ()
     digest: str = ""
     lines: int = 0
+    given: tuple[str, ...] = ()
     why: Mapping[int, str] = field(default_factory=dict)
 
 
 def load_map(path: Path) -> MapText:
     """Read a map. Raises InputError with every mistake at its place."""
     text = read_file(path)
-    return check(MapText, parse_tree(text), text)
+    written = check(MapText, parse_tree(text), text)
+    problems = list(_mistakes(written, text))
+    if problems:
+        raise InputError(problems)
+    return written
+
+
+def _mistakes(written: MapText, text: Text) -> Iterator[Problem]:
+    """Fields that do not exist, are missing or are in a unit they cannot be in, and dates out of order."""
+    for name, column in written.columns.items():
+        if name not in FIELDS:
+            yield point_at(text, name, f"{name} is no field", suggest(name, list(FIELDS)))
+        elif column.unit not in FIELDS[name].units and not _default(name, column):
+            units = ", ".join(FIELDS[name].units)
+            yield point_at(text, name, f"{name}: the unit is one of {units}, not {column.unit}")
+    for name, kind in FIELDS.items():
+        if kind.required and name not in written.columns:
+            yield point_at(text, "columns", f"{name} has no column", f"write {name}: {{column: its name in the tape}}")
+    if written.published < written.as_of:
+        yield point_at(text, "published", "published is before as_of", "nothing is published before it is true")
 
 
 def read_tape(path: Path, wanted: MapText) -> Tape:
@@ -331,7 +333,8 @@ def _tape(
         wanted.as_of, wanted.published, wanted.source, tuple(obligors.tolist()),
         tuple(texts["loan"].to_numpy(str)[order].tolist()), np.append(begins, len(order)),
         {name: column[order] for name, column in numbers.items() if FIELDS[name].of == "loan"}, dates[order], straight,
-        own, words, whole, tuple(sorted(bad.found, key=lambda one: one.line)), digest, len(bad.frame), why,
+        own, words, whole, tuple(sorted(bad.found, key=lambda one: one.line)), digest, len(bad.frame),
+        tuple(wanted.columns), why,
     )  # fmt: skip
 
 

@@ -19,9 +19,17 @@ from monitor.report.parts import Dated
 from monitor.stress.scorecard import Card
 from monitor.tables import UNKNOWN, Cell, Head, Table, show
 
-RATIOS = ("principal_usd", "ltv_contractual", "ltv_economic", "ltv_liquidation", "ltv_headroom", "dscr",
-          "dscr_headroom", "margin_call_btc_usd", "liquidation_btc_usd")  # fmt: skip
+#: ratios of a pool -> their names
+RATIOS = {
+    "principal_usd": "principal, USD", "ltv_contractual": "LTV, contractual", "ltv_economic": "LTV, economic",
+    "ltv_liquidation": "LTV, liquidation", "ltv_headroom": "LTV headroom", "dscr": "DSCR",
+    "dscr_headroom": "DSCR headroom", "margin_call_btc_usd": "margin call at bitcoin, USD",
+    "liquidation_btc_usd": "liquidation at bitcoin, USD",
+}  # fmt: skip
 COINS = ("free", "lent", "pledged", "restricted", "total")
+#: kinds of debt whose names are abbreviations, in words
+KINDS = {"ddtl": "delayed-draw term loan", "abl": "asset-based loan", "btc_loan": "loan against bitcoin",
+         "oem": "vendor financing", "revolver": "revolving credit", "high_yield": "high-yield bond"}  # fmt: skip
 ANSWERS = {"yes": "passes", "no": "fails", "depends": "depends on the assumptions", "unknown": "unknown"}
 
 
@@ -35,10 +43,10 @@ def pools(numbers: Numbers, b: int) -> Table:
             column = numbers.columns[name]
             cells.append(Cell(show(float(column.values[f]), column.unit)))
             if not column.known[f]:
-                unknown.setdefault(column.reasons.get(int(f), ""), {})[name.replace("_", " ")] = None
+                unknown.setdefault(column.reasons.get(int(f), ""), {})[RATIOS[name]] = None
         rows.append(tuple(cells))
-    heads = (Head("facility"), *(Head(name.replace("_", " "), right=True) for name in RATIOS))
-    notes = tuple(Cell(f"? {why}: {', '.join(names)}", "dim") for why, names in unknown.items())
+    heads = (Head("facility"), *(Head(label, right=True) for label in RATIOS.values()))
+    notes = tuple(Cell(f"{', '.join(names)}: ? {why}", "dim") for why, names in unknown.items())
     title = "Facilities: what secures them, and how far the tests are"
     return Table(title, heads if rows else (), tuple(rows), notes)
 
@@ -48,11 +56,20 @@ def debts(known: KnownBorrower) -> tuple[tuple[str, str], ...]:
     return tuple(
         (
             one.debt.name,
-            f"{one.debt.kind.replace('_', ' ')} · due {one.debt.maturity or UNKNOWN} · "
+            f"{kind_of(one.debt.kind)} · due {one.debt.maturity or UNKNOWN} · "
             f"recourse {one.debt.recourse or UNKNOWN} · {show(one.number('principal_usd'), 'usd')} USD",
         )
         for one in known.debts
     )
+
+
+def kind_of(kind: str) -> str:
+    """A kind of debt in words.
+
+    >>> kind_of("ddtl"), kind_of("term_loan")
+    ('delayed-draw term loan', 'term loan')
+    """
+    return KINDS.get(kind, kind.replace("_", " "))
 
 
 def cards(found: Iterable[Card]) -> dict[str, tuple[tuple[str, str], ...]]:
@@ -99,15 +116,15 @@ def _coins(one: Reading) -> str:
 # ---------------------------------------------------------------- figures
 def dated(known: KnownBorrower) -> tuple[Dated, ...]:
     """Every figure in force, those of one document and date together, the newest first."""
-    groups: dict[tuple[date, date | None, str, str], list[str]] = {}
+    groups: dict[tuple[date, str, str, str], list[str]] = {}
     for whose, facts in _facts(known):
         for fact in facts:
             text = fact.source + (f": {fact.note}" if fact.note else "")
             name = " ".join(part for part in (whose, fact.field.replace("_", " ")) if part)
-            groups.setdefault((fact.as_of, fact.published, fact.quality, text), []).append(f"{name} {_value(fact)}")
+            groups.setdefault((fact.as_of, fact.publication, fact.quality, text), []).append(f"{name} {_value(fact)}")
     order = sorted(groups.items(), key=lambda group: group[0][0], reverse=True)
     return tuple(
-        Dated(f"{as_of}, known {published or UNKNOWN}, {quality}", source, tuple(figures))
+        Dated(f"{as_of}, published {published}, {quality}", source, tuple(figures))
         for (as_of, published, quality, source), figures in order
     )
 

@@ -188,6 +188,8 @@ class Section:
     grid: Grid
     breach: Bars
     causes: Causes
+    #: what its lenders lose if it falls
+    losses: Table
     pools: Table
     #: (name, what it is)
     debts: tuple[tuple[str, str], ...]

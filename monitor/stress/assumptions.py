@@ -13,7 +13,7 @@ from monitor.model import Assumption, Fact, Quote, end_of_day
 from monitor.stress.field import INF, Value
 from monitor.units import format_usd
 
-#: which end of an assumption is the adverse one; a per-model name (``decay_annual_h100``) has the end of its stem
+#: which end of an assumption is the adverse one; a narrower name (``decay_annual_h100``) has the end of its stem
 ADVERSE: dict[str, Literal["low", "high"]] = {
     "decay_annual": "high",
     "market_to_book": "low",
@@ -75,6 +75,8 @@ class Assumptions:
     def get(self, name: str, kind: str = "all", model: str = "") -> Value:
         """Middle, adverse and favourable value; the narrowest row wins: model and kind, model, kind, all.
 
+        ``model`` is a model of hardware, or a kind of debt.
+
         >>> rows = [Assumption("decay_annual", "all", 0.15, 0.25, 0.35, "ratio", "a market", "a study")]
         >>> Assumptions.of(rows).get("decay_annual", "miner").corners
         (0.25, 0.35, 0.15)
@@ -88,8 +90,8 @@ class Assumptions:
 
 
 def _with_ends(row: Assumption) -> Value:
-    stem = row.name if row.name in ADVERSE else row.name.rpartition("_")[0]
-    ends = (row.high, row.low) if ADVERSE.get(stem) == "high" else (row.low, row.high)
+    stems = [stem for stem in ADVERSE if row.name == stem or row.name.startswith(f"{stem}_")]
+    ends = (row.high, row.low) if stems and ADVERSE[max(stems, key=len)] == "high" else (row.low, row.high)
     return Value((row.middle, *ends), (), (f"{row.name} {_shown(row.middle)} ({_span(row)}assumed)",))
 
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from monitor.model import BoolArray
 from monitor.stress.bridge import Bridge, bridge, take
 from monitor.stress.drivers import FirstBreaches, Summary, run
-from monitor.stress.field import MIDDLE
+from monitor.stress.field import MIDDLE, unique
 from monitor.stress.inputs import Factors
-from monitor.stress.outlook import prior, under
+from monitor.stress.outlook import under
 from monitor.stress.sale import Again, Holdings, Settled, holdings, settle
 from monitor.stress.scenario import Scenario, apply
 from monitor.stress.sides import Firsts, known_tests
@@ -34,11 +34,11 @@ Periods = NDArray[np.int64]
 class Links:
     """How a fall reaches others through time: rows of the cell run again without the fallen tenant's rent.
 
-    A defaulted tenant's rent stops for ``vacancy_months`` and then re-lets at ``relet_share``. With ``lenders`` on,
-    nothing that falls due is rolled for those who share a lender with the fallen; off is the other end of that range.
-    ``first`` (B,S): period of each borrower's own fall, the number of periods if none; may be given where it is known
-    already. Rows that cannot be judged, or
-    only at an assumed level, never fall here.
+    A defaulted tenant's rent stops for ``vacancy_months`` and then re-lets at ``relet_share``; for good where nobody
+    assumes either, and ``used`` says so. With ``lenders`` on, nothing that falls due from the period of a fall on is
+    rolled for those who share a lender with the fallen; off is the other end of that range. ``first`` (B,S): period of
+    each borrower's own fall, the number of periods if none; may be given where it is known already. Rows that cannot
+    be judged, or only at an assumed level, never fall here.
     """
 
     def __init__(
@@ -47,9 +47,12 @@ class Links:
     ):  # fmt: skip
         self.rows, self.factors, self.corner = rows, factors, corner
         self.n_periods, self.n = rows.inputs.opex_usd.shape[1], rows.n_borrowers
-        relet = state.assumptions.get("relet_share")
-        self.relet = relet.corners[corner] if relet.known else 0.0
-        self.empty = max(1, round(prior("vacancy_months", corner, state.assumptions) / (rows.inputs.dt_years * 12)))
+        relet, vacancy = (state.assumptions.get(name) for name in ("relet_share", "vacancy_months"))
+        gone = (*relet.reasons, *vacancy.reasons)
+        self.relet = 0.0 if gone else relet.corners[corner]
+        self.empty = self.n_periods if gone else max(1, round(vacancy.corners[corner] / (rows.inputs.dt_years * 12)))
+        #: what the tenants' channel assumes
+        self.used = (f"{gone[0]}: the rent of a fallen tenant is gone for good",) if gone else relet.used + vacancy.used
         ids = {name: b for b, name in enumerate(state.borrowers)}
         self.tenant_of = {c: ids[name] for c, name in enumerate(rows.counterparties) if name in ids} if tenants else {}
         self.shares = shared_lenders(state) if lenders else np.zeros((self.n, self.n), bool)
@@ -110,10 +113,19 @@ class Links:
             found = FirstBreaches(take(self.rows.inputs, self.hosts)).on(self._vacant(when))
             now = self._fall(found, self.hosts, now)
         if self.shares.any():
-            hit = (self.shares[:, :, None] & (when < self.n_periods)[None]).any(axis=1)
-            shut = replace(self.factors, refi_open=np.zeros_like(self.factors.refi_open))
-            now = np.where(hit, self._fall(self._breaks(shut), self.used_rows, now), now) if hit.any() else now
+            for b in np.flatnonzero(self.shares.any(axis=1)):
+                now = self._doors_shut(int(b), when, now)
         return now
+
+    def _doors_shut(self, b: int, when: Periods, now: Periods) -> Periods:
+        """The falls once nothing of one borrower is rolled any more from the first fall of those it shares with."""
+        since = when[self.shares[b]].min(axis=0)
+        rows = [r for r in self.used_rows if int(self.rows.owner[r]) == b]
+        if not rows or (since >= self.n_periods).all():
+            return now
+        refi = np.where(np.arange(self.n_periods)[:, None] >= since, 0.0, self.factors.refi_open)
+        found = FirstBreaches(take(self.rows.inputs, rows)).on(replace(self.factors, refi_open=refi))
+        return self._fall(found, rows, now)
 
     def rent_lost_usd(self, tenant: int) -> Mapping[str, float]:
         """Rent each host loses over the horizon if a tenant falls in the first period and nothing else happens."""
@@ -192,7 +204,7 @@ def cascade(state: State, links: Links, own: Holdings, borrower: str) -> Cascade
     return Cascade(
         borrower, tuple(state.borrowers[int(j)] for j in others), float(own.debt_usd[done.fallen[:, 0]].sum()),
         float(lost), {m: float(p) for m, p in zip(own.models, done.price[:, 0], strict=True)}, links.rent_lost_usd(b),
-        done.rounds, own.left_out, own.used,
+        done.rounds, own.left_out, unique((*own.used, *(links.used if links.rent_lost_usd(b) else ()))),
     )  # fmt: skip
 
 

@@ -205,7 +205,7 @@ def rate_of(state: State, debt: KnownDebt, kind: str) -> Value:
     if terms.coupon is not None:
         return Value.exact(terms.coupon)
     if terms.margin is None:
-        return state.assumptions.get("unstated_rate", kind)
+        return state.assumptions.get("unstated_rate", kind, terms.kind)
     quoted = state.market["sofr"].at(0)
     base = quoted if quoted.known else state.assumptions.get("sofr", kind)
     hedged = terms.hedged_share if terms.hedged_rate is not None and terms.hedged_share else 0.0

@@ -80,7 +80,18 @@ def recover(state: State, own: Holdings, end: Settled, corner: int = MIDDLE, beh
 
     Conserved: without failure costs, what is paid is what there is, until everybody is paid in full.
     """
-    return _Estate(state, own, end, corner, behind or Behind.of(state)).wind_up()
+    unpriced = _unpriced(state, own)
+    if unpriced:  # machines nobody can sell at a known price count as nothing; who owns some is named
+        own = replace(own, haircut=0.0)
+        end = replace(end, price=np.nan_to_num(end.price))
+    return _Estate(state, own, end, corner, behind or Behind.of(state), unpriced).wind_up()
+
+
+def _unpriced(state: State, own: Holdings) -> str:
+    """Which assumption is missing to say what a sale of machines brings; empty when none is."""
+    assumed = [state.assumptions.get("liquidation_haircut")]
+    assumed += [state.assumptions.get("depth_units", "all", model) for model in own.models if model]
+    return next((one.reasons[0] for one in assumed if not one.known), "")
 
 
 @dataclass
@@ -92,6 +103,8 @@ class _Estate:
     end: Settled
     corner: int
     behind: Behind
+    #: why machines count as nothing, where they do
+    unpriced: str = ""
     claims: list[Claim] = field(default_factory=list)
     floors: dict[str, str] = field(default_factory=dict)
 
@@ -106,7 +119,10 @@ class _Estate:
         for b in owners:
             open_claims += self._unsecured(int(b))
         kept = self.state.assumptions.get("bankruptcy_kept")
-        passed = self._share(owners, surplus, open_claims, kept.corners[self.corner] if kept.known else 1.0)
+        if not kept.known:  # what a failure takes is not known: what is left of it counts as nothing
+            for b in owners:
+                self.floors.setdefault(self.own.borrowers[int(b)], kept.reasons[0])
+        passed = self._share(owners, surplus, open_claims, kept.corners[self.corner] if kept.known else 0.0)
         used = unique((*self.own.used, *kept.used))
         return Recovery(tuple(self.claims), self.floors, passed, used)
 
@@ -157,6 +173,8 @@ class _Estate:
         free = (own.owner == b) & ~self.end.released[:, 0]
         value = float((own.value_usd[free] @ self.end.price[:, 0]).sum() * own.haircut + own.other_usd[free].sum())
         equipment = self.behind.equipment
+        if self.unpriced and (own.value_usd[own.owner == b].sum() or equipment.known[b]):
+            self.floors.setdefault(name, self.unpriced)
         if equipment.known[b]:
             pledged = float(own.value_usd[(own.owner == b) & ~free].sum())
             outside = max(0.0, float(equipment.values[self.corner, b]) - pledged) * self._left(b) * own.haircut
@@ -193,7 +211,9 @@ class _Estate:
         for claim in claims:
             part = share[nodes.index(claim.borrower)] if claim.borrower in nodes else 0.0
             self.claims.append(replace(claim, paid_usd=claim.paid_usd + claim.lost_usd * float(part)))
-        return tuple(n for i, n in enumerate(nodes) if done.defaulted[i] and n in self.own.borrowers and n not in names)
+        whole = assets + owed.sum(axis=0) >= inside  # it could have paid, had its claims been paid
+        broke = done.defaulted & whole
+        return tuple(n for i, n in enumerate(nodes) if broke[i] and n in self.own.borrowers and n not in names)
 
     def _node(self, lender: str) -> str:
         """A lender's node: the borrower of the book of that name, else its own name."""
@@ -213,13 +233,14 @@ def creditor_loss(state: State) -> Field:
     for corner in CORNERS:
         own = holdings(state, corner)
         end = settle(own, np.eye(len(own.borrowers), dtype=bool))
-        per_corner.append([recover(state, own, _one(end, b), corner, behind) for b in range(len(own.borrowers))])
+        each = range(len(own.borrowers))
+        per_corner.append([recover(state, own, fallen_alone(end, b), corner, behind) for b in each])
     values = [_loss(state, b, [found[b] for found in per_corner]) for b in range(len(state.borrowers))]
     return Field.of(values)
 
 
-def _one(end: Settled, path: int) -> Settled:
-    """One path of a settlement."""
+def fallen_alone(end: Settled, path: int) -> Settled:
+    """One path of a settlement, such as the one on which a single borrower fell."""
     pick = slice(path, path + 1)
     return replace(
         end, fallen=end.fallen[:, pick], released=end.released[:, pick], price=end.price[:, pick],

@@ -65,16 +65,20 @@ def _debt(state: State, b: int, row: KnownBorrower) -> Value:
 
 
 def change_since(state: State, debt: KnownDebt, day: date) -> float:
-    """How much of an instrument's principal came or went after a filed total; zero where that is not known."""
+    """How much of an instrument's principal came or went after a filed total; zero where that is not known.
+
+    What it will have grown to at maturity is no debt of today: it counts in what falls due, not here.
+    """
     now = amount_owed(debt, state.at)
     facts = [f for f in debt.debt.facts if f.field == "principal_usd" and f.known_at and f.known_at <= state.at]
     before = [f for f in facts if f.as_of <= day]
     if not now.known or not facts or max(f.as_of for f in facts) <= day:
         return 0.0
+    principal = debt.number("principal_usd") or 0.0
     if not before:
-        return now.middle if first_seen(state, debt) > day else 0.0
+        return principal if first_seen(state, debt) > day else 0.0
     then = as_number(max(before, key=lambda f: (f.as_of, f.known_at or state.at)))
-    return (debt.number("principal_usd") or 0.0) - (then or 0.0)
+    return principal - (then or 0.0)
 
 
 def first_seen(state: State, debt: KnownDebt) -> date:

@@ -25,6 +25,9 @@ UNNAMED, MANY = "unnamed", "many"
 #: the rows' tests by position in TESTS
 DSCR, LTV, LIQUIDITY, MARGIN, MATURITY = range(len(TESTS))
 MONTHS_A_YEAR = 12
+#: what is left of revenue after its customers, as a share of it, when only the arithmetic left it: a customer nobody
+#: named must not come of it, who would have an axis of the paths to himself
+ROUNDING = 1e-9
 
 
 class Figures:
@@ -172,6 +175,8 @@ class Obligors:
         for name, usd in parts.items():
             out[self.counterparties.index(name)] += usd * scale
         rest = total - float(out.sum())
+        if abs(rest) <= ROUNDING * total:
+            rest = 0.0
         missing = sorted(unpriced - set(parts))
         if rest > 0 and missing and not state.rows[b].borrower.tenants:
             row.used.append(f"contracts without a reported rent share what is left: {', '.join(missing)}")

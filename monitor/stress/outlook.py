@@ -79,17 +79,18 @@ def correlation(n: int, rho: float) -> FloatArray:
 
 def drawn_shocks(
     customers: tuple[str, ...], rho: float, seed: int, n_periods: int, n: int,
-    pairs: tuple[Pair, ...] = (), given: tuple[tuple[str, float], ...] = (), block: int = 0,
+    pairs: tuple[Pair, ...] = (), given: tuple[tuple[str, float], ...] = (), given_by: int | None = None,
+    block: int = 0,
 ) -> tuple[Copula, FloatArray]:  # fmt: skip
-    """Shocks of the first ``n`` paths of a block, given some in the first period; a pure function of its arguments.
-    What the market is assumed to do with them is not in here."""
+    """Shocks of the first ``n`` paths of a block, given where some axes stand after ``given_by`` periods; a pure
+    function of its arguments. What the market is assumed to do with them is not in here."""
     names = ("crypto", "rental", "spread", *customers)
     matrix = correlation(len(names), rho)
     for one, other, stated in pairs:
         i, j = names.index(one), names.index(other)
         matrix[i, j] = matrix[j, i] = stated
     copula = Copula(names, matrix, seed=seed, n_periods=n_periods, label="correlation of the paths")
-    drawn = shocks(copula, block, dict(given))[:, :, : min(n, MICRO_BLOCK)].copy()
+    drawn = shocks(copula, block, dict(given), given_by)[:, :, : min(n, MICRO_BLOCK)].copy()
     drawn.setflags(write=False)
     return copula, drawn
 
@@ -115,17 +116,17 @@ def _market(
 def simulated(
     rows: Bridge, btc_usd: float, base_rate: float, *, corner: int = MIDDLE, rho: float = MIDDLE_RHO,
     seed: int | None = None, n_paths: int = MICRO_BLOCK, refi_shut: bool = False, pairs: tuple[Pair, ...] = (),
-    given: Mapping[str, float] | None = None, block: int = 0, draw: Draw = kept_shocks,
+    given: Mapping[str, float] | None = None, given_by: int | None = None, block: int = 0, draw: Draw = kept_shocks,
 ) -> Factors:  # fmt: skip
     """Up to 4,096 paths on the axes of the rows, those from number 4,096 x ``block`` on; the same numbers whenever
     they are asked for. Without ``seed`` it is that of the rows.
 
     ``refi_shut``: nothing falling due is rolled on any path. An unknown bitcoin price (NaN) is taken as one: rows that
     hold coins are unknown anyway. Only customers who pay somebody in the rows get an axis of their own. ``pairs``: a
-    stated correlation of two axes in place of ``rho``; ``given``: what happens in the first period, as in
-    :func:`monitor.stress.paths.simulate`; the other axes then follow their conditional distribution. ``draw``:
-    :func:`drawn_shocks`, or a memo of it; the default keeps what it drew. ValueError naming every assumption about
-    markets that the book does not hold.
+    stated correlation of two axes in place of ``rho``; ``given``: what has happened after ``given_by`` periods
+    (default: all of them), as in :func:`monitor.stress.paths.simulate`; the other axes then follow their conditional
+    distribution. ``draw``: :func:`drawn_shocks`, or a memo of it; the default keeps what it drew. ValueError naming
+    every assumption about markets that the book does not hold.
     """
     if without := missing(rows.assumptions):
         raise ValueError("; ".join(without))
@@ -134,10 +135,11 @@ def simulated(
     axes = [c for c, name in enumerate(rows.counterparties) if pay[c] and name != MANY]
     price = btc_usd if np.isfinite(btc_usd) else 1.0
     market = _market(rows.assumptions, corner, price, base_rate, len(rows.models), len(axes))
-    at_first = tuple((name, as_shock(name, move, market, rows.inputs.dt_years)) for name, move in (given or {}).items())
+    years = (n_periods if given_by is None else given_by) * rows.inputs.dt_years
+    stand = tuple((name, as_shock(name, move, market, years)) for name, move in (given or {}).items())
     customers = tuple(rows.counterparties[c] for c in axes)
     chosen = rows.seed if seed is None else seed
-    copula, drawn = draw(customers, rho, chosen, n_periods, n_paths, pairs, at_first, block)
+    copula, drawn = draw(customers, rho, chosen, n_periods, n_paths, pairs, stand, given_by, block)
     made = as_factors(copula, market, drawn, rows.inputs.dt_years)
     loss = np.zeros((n_periods, len(rows.counterparties), made.n_paths))
     loss[:, axes] = made.contract_loss

@@ -13,19 +13,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.model import FloatArray
+from monitor.stress.conditioning import condition, mixing_scale, to_normal, to_t
 from monitor.stress.inputs import Factors, period_low
+
+if TYPE_CHECKING:
+    from scipy.stats.qmc import Sobol
 
 #: paths made together; the unit of reproducibility
 MICRO_BLOCK = 4096
 #: axes with a meaning of their own, in any order among the names
-CRYPTO, RENTAL, SPREAD = "crypto", "rental", "spread"
-#: scrambled Sobol points have 30 bits: half a cell keeps them off zero
-HALF_CELL = 2.0**-31
+CRYPTO, RENTAL, SPREAD = PRICES = ("crypto", "rental", "spread")
+#: bits of a scrambled Sobol point; half a cell keeps it off zero
+SOBOL_BITS = 30
+HALF_CELL = 2.0 ** -(SOBOL_BITS + 1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Copula:
     lower: FloatArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(set(self.names)) != len(self.names) or not {CRYPTO, RENTAL, SPREAD} <= set(self.names):
+        if len(set(self.names)) != len(self.names) or not set(PRICES) <= set(self.names):
             raise ValueError(
                 f"{self.label}: axes are {', '.join(self.names)}; name crypto, rental, spread and others once"
             )
@@ -100,39 +106,33 @@ def tail_dependence(nu: float, rho: float) -> float:
     return float(2 * stdtr(nu + 1, -np.sqrt((nu + 1) * (1 - rho) / (1 + rho))))
 
 
-def shocks(copula: Copula, block: int, given: Mapping[str, float] | None = None) -> FloatArray:
-    """Standard normal shocks (T,F,4096) of one micro-block.
+def shocks(
+    copula: Copula, block: int, given: Mapping[str, float] | None = None, periods: int | None = None
+) -> FloatArray:
+    """Shocks (T,F,4096) of one micro-block: standard normal on crypto, rental and spread, and on a counterparty's axis
+    the t shock itself, because a loss asks for its rank alone.
 
-    ``given``: axis -> its shock in the first period, in standard deviations. The others then follow their conditional
-    distribution: the axes of the first period through the correlation, all periods through the mixing variable, which a
-    large given shock makes likely to be a wild one. Conditioning is exact for the t copula.
+    ``given``: crypto, rental or spread -> where it stands after ``periods`` (default: all of them), in standard
+    deviations of that span. The others then follow their conditional distribution: through the correlation, and through
+    the mixing variable, which a large move makes likely to be a wild one (:mod:`monitor.stress.conditioning`).
     """
-    from scipy.special import gammaincinv
-
-    given = given or {}
-    unknown = [name for name in given if name not in copula.names]
-    if unknown or block < 0:
+    names, by = copula.names, copula.n_periods if periods is None else periods
+    unknown = [name for name in given or {} if name not in PRICES]
+    if unknown or block < 0 or not 0 < by <= copula.n_periods:
         raise ValueError(
-            f"no axis {', '.join(unknown)} among {', '.join(copula.names)}" if unknown else f"no block {block}"
-        )
-    mixing, normal = _draws((copula.n_periods, len(copula.names)), copula.seed, copula.method, block)
-    fixed = np.array([name in given for name in copula.names])
+            f"no axis {', '.join(unknown)} can be given; there are {', '.join(PRICES)}" if unknown
+            else f"no block {block} or no period {by} of {copula.n_periods}"
+        )  # fmt: skip
+    mixing, normal = _draws((copula.n_periods, len(names)), copula.seed, copula.method, block)
     ahead = copula.lower @ normal
-    at = np.array([_to_t(given[name], copula.nu) for name in copula.names if name in given])
-    mean, lower, distance = _condition(copula.correlation, fixed, at)
-    free = ~fixed
-    first = lower @ normal[0, free]
-    if np.isinf(copula.nu):
-        scale = np.ones(MICRO_BLOCK)
+    if given:
+        fixed, sigmas = [names.index(name) for name in given], np.array(list(given.values()), float)
+        ahead *= condition(ahead, mixing, copula.correlation, fixed, sigmas, by, copula.nu)
     else:
-        nu = copula.nu + len(at)
-        chi2 = 2 * gammaincinv(nu / 2, mixing) / (1 + distance / copula.nu)
-        scale = np.sqrt(copula.nu / chi2)
-    ahead[0, free] = first
-    ahead *= scale
-    ahead[0, free] += mean[:, None]
-    ahead[0, fixed] = at[:, None]
-    return _to_normal(ahead, copula.nu)
+        ahead *= mixing_scale(mixing, copula.nu)
+    prices = [names.index(name) for name in PRICES]
+    ahead[:, prices] = to_normal(ahead[:, prices], copula.nu)
+    return ahead
 
 
 @lru_cache(maxsize=2)
@@ -158,58 +158,47 @@ def _antithetic(shape: tuple[int, int], seed: int, block: int) -> tuple[FloatArr
 
 def _sobol(shape: tuple[int, int], seed: int, block: int) -> tuple[FloatArray, FloatArray]:
     from scipy.special import ndtri
-    from scipy.stats import qmc
 
-    sobol = qmc.Sobol(shape[0] * shape[1] + 1, scramble=True, rng=np.random.default_rng(seed))
-    if block:
-        sobol.fast_forward(block * MICRO_BLOCK)
-    points = sobol.random(MICRO_BLOCK) + HALF_CELL
+    points = _sobol_points(shape[0] * shape[1] + 1, seed, block)
     normal = np.ascontiguousarray(ndtri(points[:, 1:]).T)
     return points[:, 0].copy(), normal.reshape(*shape, MICRO_BLOCK)
 
 
-def _condition(correlation: FloatArray, fixed: np.ndarray, at: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """Mean and lower factor of the free axes given the fixed ones at ``at``, and at' R^-1 at."""
-    free = ~fixed
-    inner, across = correlation[np.ix_(fixed, fixed)], correlation[np.ix_(free, fixed)]
-    weights = np.linalg.solve(inner, across.T).T if fixed.any() else np.zeros((int(free.sum()), 0))
-    left = correlation[np.ix_(free, free)] - weights @ across.T
-    distance = float(at @ np.linalg.solve(inner, at)) if fixed.any() else 0.0
-    return weights @ at, np.linalg.cholesky(left), distance
+def _sobol_points(dimensions: int, seed: int, block: int) -> FloatArray:
+    """(4096,D) scrambled Sobol points of one block, half a cell off zero.
 
-
-def _to_t(z: float, nu: float) -> float:
-    """The t quantile that stands where the normal shock z stands."""
-    from scipy.special import ndtr, stdtrit
-
-    if not np.isfinite(z) or abs(z) > 8:
-        raise ValueError(f"a given shock of {z:.3g} standard deviations; at most 8 either way can be conditioned on")
-    return z if np.isinf(nu) else float(-np.sign(z) * stdtrit(nu, ndtr(-abs(z))))
-
-
-def _to_normal(t: FloatArray, nu: float) -> FloatArray:
-    """Normal shocks where the t shocks stand; by way of the lower tail, where probabilities keep their digits."""
-    from scipy.special import ndtri
-
-    return t if np.isinf(nu) else np.asarray(-np.sign(t) * ndtri(lower_tail(-np.abs(t), nu)))
-
-
-def lower_tail(t: FloatArray, nu: float) -> FloatArray:
-    """Student's distribution function at t <= 0.
-
-    For nu 4 it is q^2 (3 - q) / 4 with q = 1 + t / r, r = sqrt(t^2 + 4): several times faster than the general
-    function, and q is written without the cancellation.
-
-    >>> lower_tail(np.array([-2.131846786]), 4).round(9).tolist()
-    [0.05]
+    A point is the exclusive or of the direction numbers at the bits of its number in Gray code. Blocks are a power of
+    two long, so a block is the first one with the same bits turned in all of its points, those its number stands for.
     """
-    if nu != 4:
-        from scipy.special import stdtr
+    turned = _first_block(dimensions, seed)
+    for bit in range(block.bit_length()):
+        if block >> bit & 1:
+            turned = turned ^ _turn(dimensions, seed, bit)
+    return np.asarray(turned * 2.0**-SOBOL_BITS + HALF_CELL)
 
-        return np.asarray(stdtr(nu, t))
-    r = np.sqrt(t * t + 4)
-    q = 4 / (r * (r - t))
-    return np.asarray(q * q * (3 - q) / 4)
+
+@lru_cache(maxsize=1)
+def _first_block(dimensions: int, seed: int) -> NDArray[np.uint32]:
+    return _whole(_engine(dimensions, seed).random(MICRO_BLOCK))
+
+
+@lru_cache(maxsize=32)
+def _turn(dimensions: int, seed: int, bit: int) -> NDArray[np.uint32]:
+    """(D,) bits that turn in every point when a bit of the block's number does."""
+    engine = _engine(dimensions, seed)
+    first = _whole(engine.random(1)[0])
+    engine.fast_forward((MICRO_BLOCK << bit) - 1)
+    return first ^ _whole(engine.random(1)[0])
+
+
+def _engine(dimensions: int, seed: int) -> Sobol:
+    from scipy.stats import qmc
+
+    return qmc.Sobol(dimensions, scramble=True, bits=SOBOL_BITS, rng=np.random.default_rng(seed))
+
+
+def _whole(points: FloatArray) -> NDArray[np.uint32]:
+    return (points * 2.0**SOBOL_BITS).astype(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -262,18 +251,19 @@ def simulate(
     *,
     dt_years: float = 1 / 12,
     given: Mapping[str, float] | None = None,
+    periods: int | None = None,
 ) -> Factors:
     """The factors of paths ``start`` to ``stop`` (exclusive), by number.
 
-    ``given``: what happens in the first period: crypto or rental -> the level as a share of today's (0.6 is minus 40
-    %), spread -> the change (0.02 is plus 200 bp). Raises ValueError for an axis that cannot be given or a move
-    beyond 8 standard deviations.
+    ``given``: what has happened at the end of ``periods`` (default: of all of them) on every path: crypto or rental ->
+    the level as a share of today's (0.6 is minus 40 %), spread -> the change (0.02 is plus 200 bp). Raises ValueError
+    for an axis that cannot be given, a move beyond 8 standard deviations or a spread below zero.
 
     >>> copula = Copula(("crypto", "rental", "spread"), np.eye(3), seed=7, n_periods=3)
     >>> models = dict(rent_elasticity=(1.0,), residual_elasticity=(0.5,), residual_decay=(0.3,))
     >>> market = Market(60_000, 0.04, 0.05, 0.6, 0.45, 0.02, **models)
-    >>> simulate(copula, market, 4_000, 4_500, given={"rental": 0.6}).rent[0, 0, :2].round(12).tolist()
-    [0.6, 0.6]
+    >>> simulate(copula, market, 4_000, 4_500, given={"rental": 0.6}).rent[:, 0].std(axis=1).round(3).tolist()
+    [0.096, 0.075, 0.0]
     """
     if not 0 <= start < stop:
         raise ValueError(f"paths {start} to {stop}: numbers begin at 0 and the end lies beyond the start")
@@ -281,22 +271,25 @@ def simulate(
         raise ValueError(
             f"loss_chance has {len(market.loss_chance)} numbers for {len(copula.names) - 3} counterparties"
         )
-    scaled = {name: as_shock(name, move, market, dt_years) for name, move in (given or {}).items()}
+    by = copula.n_periods if periods is None else periods
+    scaled = {name: as_shock(name, move, market, by * dt_years) for name, move in (given or {}).items()}
     parts = []
     for block in range(start // MICRO_BLOCK, (stop - 1) // MICRO_BLOCK + 1):
         first = block * MICRO_BLOCK
-        whole = as_factors(copula, market, shocks(copula, block, scaled), dt_years)
+        whole = as_factors(copula, market, shocks(copula, block, scaled, by), dt_years)
         parts.append(whole.part(max(start - first, 0), min(stop - first, MICRO_BLOCK)))
     joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=-1) for f in fields(Factors)}
     return Factors(**joined)
 
 
-def as_shock(name: str, move: float, market: Market, dt_years: float) -> float:
-    """A given move in standard deviations of one period."""
-    root = np.sqrt(dt_years)
+def as_shock(name: str, move: float, market: Market, years: float) -> float:
+    """A given move over some years in standard deviations of that span."""
+    root = np.sqrt(years)
     if name == SPREAD:
+        if not market.spread + move >= 0:
+            raise ValueError(f"given {name} {move:+g}: it stands at {market.spread:g} and cannot fall below zero")
         return float(move / (market.spread_vol * root))
-    if name not in (CRYPTO, RENTAL) or not move > 0:
+    if name not in PRICES or not move > 0:
         raise ValueError(
             f"given {name} = {move}: give crypto or rental as a share above 0 of today's level, or spread as a change"
         )
@@ -305,7 +298,7 @@ def as_shock(name: str, move: float, market: Market, dt_years: float) -> float:
 
 
 def as_factors(copula: Copula, market: Market, z: FloatArray, dt_years: float) -> Factors:
-    """Shocks (T,F,n) as factors."""
+    """Shocks (T,F,n) of :func:`shocks` as factors."""
     names, root = copula.names, np.sqrt(dt_years)
     years = (np.arange(len(z)) + 1)[:, None] * dt_years
     crypto, rental = (
@@ -313,7 +306,7 @@ def as_factors(copula: Copula, market: Market, z: FloatArray, dt_years: float) -
         for name, vol in ((CRYPTO, market.crypto_vol), (RENTAL, market.rental_vol))
     )
     spread = market.spread + np.cumsum(z[:, names.index(SPREAD)], axis=0) * market.spread_vol * root
-    others = [k for k, name in enumerate(names) if name not in (CRYPTO, RENTAL, SPREAD)]
+    others = [k for k, name in enumerate(names) if name not in PRICES]
     price, shape = np.exp(crypto), crypto.shape
     decay = np.array(market.residual_decay)[None, :, None] * years[:, None]
     residual = _powers(rental, market.residual_elasticity)
@@ -329,7 +322,7 @@ def as_factors(copula: Copula, market: Market, z: FloatArray, dt_years: float) -
         rent=_powers(rental, market.rent_elasticity), residual=residual,
         utilisation=_powers(rental, (market.utilisation_elasticity,))[:, 0],
         spread=np.maximum(spread, 0.0), refi_open=(spread < market.refi_shut_spread) * 1.0,
-        contract_loss=_losses(z[:, others], market, dt_years), **flat,
+        contract_loss=_losses(z[:, others], copula.nu, market, dt_years), **flat,
     )  # fmt: skip
 
 
@@ -345,12 +338,12 @@ def _powers(log: FloatArray, elasticities: tuple[float, ...]) -> FloatArray:
     return np.broadcast_to(made, (len(log), len(elasticities), log.shape[1])) if alike else made
 
 
-def _losses(z: FloatArray, market: Market, dt_years: float) -> FloatArray:
+def _losses(t: FloatArray, nu: float, market: Market, dt_years: float) -> FloatArray:
     """Lost share of each counterparty's contracts (T,C,n), from the first period its shock falls below its quantile."""
     from scipy.special import ndtri
 
     chance = 1 - (1 - np.array(market.loss_chance)) ** dt_years
-    lost = z < ndtri(chance)[None, :, None]
-    for t in range(1, len(lost)):
-        lost[t] |= lost[t - 1]
+    lost = t < to_t(ndtri(chance), nu)[None, :, None]
+    for step in range(1, len(lost)):
+        lost[step] |= lost[step - 1]
     return np.asarray(lost * market.loss_share)

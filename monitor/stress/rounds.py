@@ -104,5 +104,4 @@ def _under_water(own: Holdings, at: Settled) -> BoolArray:
     """Pools with a loan whose value at the marks of a moment does not reach it; one without a known value does not
     count."""
     value = own.value_usd @ at.price[:, 0] + own.other_usd
-    valued = own.value_usd.sum(axis=1) + own.other_usd > 0
-    return np.asarray(own.pledged & valued & (own.principal_usd > value))
+    return np.asarray(own.pledged & own.valued & (own.principal_usd > value))

@@ -28,9 +28,10 @@ Again = Callable[[BoolArray], BoolArray]
 class Holdings:
     """Who holds what at the mark, and who owes what, at one corner. Axes: F pool, M model, B borrower; USD and units.
 
-    ``other_usd`` (F,) is what hardware prices do not move; ``pledged`` (F,) pools that secure a loan; ``liquid_usd``
-    (B,) cash and free coins. ``counted`` (B,): debt and liquid means are known. ``left_out`` names every pool, debt
-    and link that is not in the numbers, with the reason.
+    ``other_usd`` (F,) is what hardware prices do not move; ``pledged`` (F,) pools that secure a loan; ``valued`` (F,)
+    pools all of whose value is known: no other is ever called under water; ``liquid_usd`` (B,) cash and free coins.
+    ``counted`` (B,): debt and liquid means are known. ``left_out`` names every pool, debt and link that is not in the
+    numbers, with the reason.
     """
 
     borrowers: tuple[str, ...]
@@ -42,6 +43,7 @@ class Holdings:
     other_usd: FloatArray
     principal_usd: FloatArray
     pledged: BoolArray
+    valued: BoolArray
     limited: BoolArray
     dscr: FloatArray
     depth_units: FloatArray
@@ -70,6 +72,7 @@ def holdings(state: State, corner: int = MIDDLE) -> Holdings:
     return Holdings(
         borrowers=state.borrowers, pools=state.facilities, models=models, owner=state.facility_borrower,
         units=units, value_usd=value, other_usd=other, principal_usd=principal, pledged=principal > 0,
+        valued=np.asarray(collateral.economic(state).known & ~collateral.is_pool(state, "none")),
         limited=_limited(state, left), dscr=np.where(cover.known, cover.values[corner], np.nan),
         depth_units=np.array([item.corners[corner] for item in depth]), haircut=haircut.corners[corner],
         debt_usd=np.where(debts.known, debts.values[corner], 0.0),
@@ -201,18 +204,19 @@ def price_left(sold_units: FloatArray, depth_units: FloatArray) -> FloatArray:
 
 
 def proceeds_share(price: FloatArray) -> FloatArray:
-    """Average price of a sale that ends at ``price`` (a share of the mark): (1 - p) / -ln p.
+    """Average price of a sale that ends at ``price`` (a share of the mark): (1 - p) / -ln p; nothing at no price.
 
-    >>> proceeds_share(np.array([1.0, np.exp(-1.0)])).round(6).tolist()
-    [1.0, 0.632121]
+    >>> proceeds_share(np.array([1.0, np.exp(-1.0), 0.0])).round(6).tolist()
+    [1.0, 0.632121, 0.0]
     """
     depth = -np.log(np.maximum(price, 1e-300))
-    return np.where(depth > 1e-9, -np.expm1(-depth) / np.maximum(depth, 1e-9), 1.0)
+    share = np.where(depth > 1e-9, -np.expm1(-depth) / np.maximum(depth, 1e-9), 1.0)
+    return np.where(price > 0, share, 0.0)
 
 
 def _surrendered(own: Holdings, price: FloatArray) -> BoolArray:
     """Pools behind limited recourse, under water at the new marks and not carrying their debt service."""
-    weak = own.limited & own.pledged & (own.dscr < 1) & (own.value_usd.sum(axis=1) + own.other_usd > 0)
+    weak = own.limited & own.pledged & own.valued & (own.dscr < 1)
     out = np.zeros((len(weak), price.shape[1]), bool)
     value = own.value_usd[weak] @ price + own.other_usd[weak, None]
     out[weak] = own.principal_usd[weak, None] > value

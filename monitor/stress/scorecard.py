@@ -80,12 +80,15 @@ def judge(value: Value, good: Callable[[float], bool], words: str) -> Made:
 
     >>> judge(Value((3.0, 1.0, 4.0)), lambda months: months > 2, "{:.0f} months")
     ('depends', '3 months (1 to 4)')
+    >>> judge(Value((0.27, 0.04, 0.83)), lambda share: share >= 1, "a sale brings {:.0%} of the loan")
+    ('no', 'a sale brings 27% of the loan (4% to 83%)')
     """
     if not value.known:
         return "unknown", value.reasons[0]
     fine = [good(value.corners[c]) for c in (MIDDLE, ADVERSE, FAVOURABLE)]
     low, high = min(value.corners), max(value.corners)
-    text = words.format(value.middle) + (f" ({low:.3g} to {high:.3g})" if low != high else "")
+    shape = words[words.index("{") : words.index("}") + 1]  # the ends in the unit of the number they belong to
+    text = words.format(value.middle) + (f" ({shape.format(low)} to {shape.format(high)})" if low != high else "")
     return ("yes" if all(fine) else "depends" if any(fine) else "no"), text
 
 

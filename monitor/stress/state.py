@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.known import KnownBook, KnownBorrower, KnownDebt, KnownFacility
-from monitor.model import MARKET, Quote
+from monitor.model import MARKET, Fact, Quote
 from monitor.stress.assumptions import Assumptions, amount_owed, fact_value, quote_value
 from monitor.stress.field import Field, Value, total
 from monitor.stress.lots import GPU_MODELS, Lots, build_lots
@@ -183,8 +183,8 @@ def build_state(known: KnownBook, quotes: Mapping[tuple[str, str], Quote], draws
         assumptions=assumptions,
         market=market,
         quoted={s: Field.of([quote_value(quotes.get((s, row.id)), s) for row in rows]) for s in BORROWER_SERIES},
-        facts={name: Field.of([_borrower_fact(row, name, known.at) for row in rows]) for name in FACTS},
-        pool_facts={n: Field.of([fact_value(pool.facts, n, known.at) for pool in pools]) for n in POOL_FACTS},
+        facts={name: Field.of(_borrower_facts(rows, name, known.at)) for name in FACTS},
+        pool_facts={name: Field.of(_given([pool.facts for pool in pools], name, known.at)) for name in POOL_FACTS},
         principal=Field.of([_principal(pool, owed, known.at) for pool, owed in zip(pools, debts, strict=True)]),
         lots=build_lots(pools, kinds, assumptions, market, known.at),
         quotes=quotes,
@@ -206,10 +206,21 @@ def _principal(pool: KnownFacility, debts: Sequence[KnownDebt], at: datetime) ->
     return total([amount_owed(debt, at) for debt in debts])
 
 
-def _borrower_fact(row: KnownBorrower, name: str, at: datetime) -> Value:
-    value = fact_value(row.facts, name, at)
-    if value.known or not name.startswith(("btc_", "eth_")):
-        return value
+def _given(tables: Sequence[Mapping[str, Fact]], name: str, at: datetime) -> list[Value]:
+    """One figure of every subject; those that never gave it, and most never gave most, share one answer."""
+    absent = fact_value({}, name, at)
+    return [fact_value(facts, name, at) if name in facts else absent for facts in tables]
+
+
+def _borrower_facts(rows: Sequence[KnownBorrower], name: str, at: datetime) -> list[Value]:
+    values = _given([row.facts for row in rows], name, at)
+    if not name.startswith(("btc_", "eth_")):
+        return values
+    return [value if value.known else _coins(row, name, at, value) for row, value in zip(rows, values, strict=True)]
+
+
+def _coins(row: KnownBorrower, name: str, at: datetime, value: Value) -> Value:
+    """Coins nobody reported as such, from what was reported beside them; else ``value``, which says what is missing."""
     coins = [n for n in row.facts if n.startswith(name[:4])]
     if not coins and (row.borrower.kind != "miner" or name.startswith("eth_")):
         label = f"no {name[:3].upper()} ever reported, counted as none ({row.borrower.kind})"

@@ -13,7 +13,9 @@ server's list of what it accepted and the database:
   overtaken  messages accepted in a chat before one of their severity that came first             must be 0
 
 The sender's clock runs 600 times as fast, so that waits of minutes are milliseconds and an outage of an hour is one of
-six seconds. The exit code is 1 when one of the three does not hold or a named point was not reached.
+six seconds. What is over is marked so in its message: an edit, which tells no event and counts as none of the above.
+The exit code is 1 when one of the three does not hold, a message does not show its newest accepted edit, or a named
+point was not reached.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from types import SimpleNamespace
 
 from monitor.botserver import BLOCKED, BROKEN, CANNOT_PARSE, HANG, LOST, TOKEN, Failure, FakeTelegram, Request, too_many
 from monitor.catchup import OUTAGE_S
+from monitor.marking import edited
 from monitor.markup import html, without_markup
 from monitor.model import OutboxRow
 
@@ -58,6 +61,7 @@ POINTS: dict[str, tuple[str, ...]] = {
     "before the claim is committed": (CLAIM, "COMMIT"),
     "claimed, before the request leaves": (),
     "accepted, before it is written down": (),
+    "an edit is accepted, before it is written down": (),
     "while it is written down": (MARK,),
     "before that is committed": (MARK, "COMMIT"),
     "before a failure is written down": ("UPDATE outbox SET state = 'retry'",),
@@ -67,6 +71,7 @@ POINTS: dict[str, tuple[str, ...]] = {
 }
 OUTAGE = "while an outage becomes one digest"
 BEFORE, AFTER = "claimed, before the request leaves", "accepted, before it is written down"
+EDITED = "an edit is accepted, before it is written down"
 RULES = (("Page", "critical"), ("Squeeze", "warning"), ("Drift", "warning"), ("Note", "info"))
 
 
@@ -249,6 +254,11 @@ async def deliver(store, life: Life, on_writer) -> None:
                 die()
             return sent_as
 
+        async def edit(self, message, sent_as: str) -> None:
+            await super().edit(message, sent_as)
+            if life.point == EDITED:
+                die()
+
     postman = Postman(on_writer, life.now, unpaced=("telegram",))
     postman.channels["telegram"] = Mortal(TOKEN, life.url, answer_s=0.25)
     world = SimpleNamespace(routes=routes_of(life.chats))
@@ -273,7 +283,7 @@ class Weather(FakeTelegram):
     def answer(self, request: Request) -> tuple[int, bytes] | None:
         """As usual, but for what the weather does to it."""
         failure = {"bad": self._bad, "none": lambda: BROKEN, "good": lambda: None}[self.now]()
-        if failure is not None and request.method == "sendMessage":
+        if failure is not None and request.method in ("sendMessage", "editMessageText"):
             self.failed[_name(failure)] += 1
             self.script(request.method, failure)
         return super().answer(request)
@@ -379,10 +389,13 @@ class Storm:
         from monitor.store import Store
 
         with Store.reader(self.state / "storm.sqlite") as store:
-            rows = {row.message.id: row for row in store.outbox(limit=1_000_000)}
+            every = {row.message.id: row for row in store.outbox(limit=1_000_000)}
             own = {row["id"]: row["seq"] for row in store.rows("SELECT id, seq FROM outbox")}
             to_say = {row["event_id"] for row in store.rows("SELECT event_id FROM decisions WHERE send = 1")}
             changes, waiting, whole = int(store.meta("done") or 0), len(store.waiting()), store.check()
+        # an edit tells no event, so it is counted by itself
+        rows = {name: row for name, row in every.items() if row.message.kind != "edit"}
+        edits = {name: row for name, row in every.items() if row.message.kind == "edit"}
         accepted = self._accepted(rows)
         said = {event for name in accepted for event in rows[name].message.event_ids}
         # a repetition stands in the place of its message, unless a later evaluation made it anew
@@ -409,7 +422,10 @@ class Storm:
             "repeated": len(accepted) - len(first),
             "unknown": states["unknown"],
             "overtaken": _overtaken(first, rows, places),
-            "still_waiting": waiting + states["queued"] + states["retry"] + states["sending"],
+            "edits": sum(row.state == "sent" for row in edits.values()),
+            "edits_given_up": sum(row.state in ("dead", "unknown") for row in edits.values()),
+            "edits_not_shown": self._not_shown(edits),
+            "still_waiting": waiting + sum(row.state in ("queued", "retry", "sending") for row in every.values()),
             "database": whole,
         }
 
@@ -419,8 +435,20 @@ class Storm:
         for name, row in rows.items():
             last = html(row.message)[-1]
             known |= {(row.message.to, text): name for text in (last, without_markup(last))}
-        taken = [(str(one.fields["chat_id"]), str(one.fields["text"])) for one in self.server.accepted]
+        sent = [one.fields for one in self.server.accepted if one.method == "sendMessage"]
+        taken = [(str(fields["chat_id"]), str(fields["text"])) for fields in sent]
         return [known[pair] for pair in taken if pair in known]
+
+    def _not_shown(self, edits: Mapping[str, OutboxRow]) -> int:
+        """Messages whose newest edit was accepted and that show something else."""
+        newest = {edited(name): row for name, row in edits.items()}  # in the order they were made
+        shown = {(to, number): text for to in {r.message.to for r in newest.values()} for number, text, _ in
+                 self.server.shown(to)}  # fmt: skip
+        return sum(
+            shown[row.message.to, int(row.channel_message_id)] != without_markup(html(row.message)[-1])
+            for row in newest.values()
+            if row.state == "sent"
+        )
 
 
 def _fewer_certificates(folder: Path) -> dict[str, str]:
@@ -473,7 +501,12 @@ def main() -> int:
         for name, value in counts.items():
             print(f"  {name.replace('_', ' '):<28} {value}")
     kept = not counts["lost"] and counts["repeated"] <= counts["unknown"] and not counts["overtaken"]
-    done = not counts["points_missed"] and not counts["still_waiting"] and counts["database"] == "ok"
+    done = (
+        not counts["points_missed"]
+        and not counts["edits_not_shown"]
+        and not counts["still_waiting"]
+        and counts["database"] == "ok"
+    )
     return 0 if kept and done and counts["changes"] == options.changes else 1
 
 

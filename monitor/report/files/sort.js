@@ -4,7 +4,8 @@
   if (!table) return;
   const body = table.tBodies[0];
   const said = document.getElementById("sorted");
-  const key = (row, column) => row.cells[column].dataset.sort ?? row.cells[column].textContent;
+  const WORDS = 3; // the columns before the first number
+  const key = ({ cells }, column) => (column < WORDS ? cells[column].textContent : cells[column].dataset.sort ?? "");
   const compare = (a, b) => {
     if (a === "" || b === "") return a === b ? 0 : null;
     const [x, y] = [Number(a), Number(b)];
