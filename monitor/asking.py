@@ -17,6 +17,7 @@ from monitor import alert_commands as alert_commands  # registers its words
 from monitor.commands import Checked, Explained, Services, Thing
 from monitor.config import Config, read_secret, secret_places
 from monitor.health import data_reasons, post_reasons
+from monitor.known import all_facts
 from monitor.model import MARKET, CanaryError, Event
 from monitor.overview import Overview, overview_from_json
 from monitor.routes import Overlay
@@ -69,7 +70,7 @@ def services_of(config: Config, world: Callable[[], World], now: datetime) -> Se
         book=lambda: world().book,
         overview=lambda: last_overview(state),
         things=found,
-        check=lambda: checked(world()),
+        check=lambda: checked(world(), now),
         daemon=lambda: holder(state),
         explain=lambda rule, who: explained(world(), rule, who),
         test=lambda files: proven(world(), files),
@@ -185,7 +186,7 @@ def _writer(state: Path) -> Store:
 
 
 # ---------------------------------------------------------------- the files
-def checked(world: World) -> Checked:
+def checked(world: World, now: datetime) -> Checked:
     """How many of everything there are, and what works but not as somebody meant it."""
     counts = {
         "borrowers": len(world.book.borrowers),
@@ -197,7 +198,20 @@ def checked(world: World) -> Checked:
     smells = _smells(world)
     odd = tuple(str(smell) for smell in smells if smell.finding)
     hints = tuple(str(smell) for smell in smells if not smell.finding)
-    return Checked(counts, (*_secrets(world.config), *_channels(world), *_proofs(world), *odd), hints)
+    found = (*_secrets(world.config), *_channels(world), *_proofs(world), *_of_tomorrow(world, now), *odd)
+    return Checked(counts, found, hints)
+
+
+def _of_tomorrow(world: World, now: datetime) -> list[str]:
+    """Figures of a day that is still to come: most often a year mistyped, and nothing counts them until then."""
+    today = now.date()
+    return [
+        f"{one.file}: {fact.field or 'principal by year'} as of {fact.as_of}, published {fact.publication}: that day is"
+        " still to come, and the figure does not count before it"
+        for one in world.book.borrowers
+        for fact in all_facts(one)
+        if max(fact.as_of, fact.published or fact.as_of) > today
+    ]
 
 
 def _secrets(config: Config) -> list[str]:

@@ -238,6 +238,7 @@ def _span(compiler: Compiler, node: ast.expr) -> tuple[float, str]:
         return 0.0, ""
     if not 60.0 <= span_s <= LONGEST_S:
         compiler.flaw(node, f"{literal.raw} is not a span that can be looked back over", "write from 1m to 10y")
+    compiler.longest_s = max(compiler.longest_s, span_s)
     return span_s, literal.raw
 
 

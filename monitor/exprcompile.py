@@ -62,6 +62,8 @@ class Compiler:
         self.flaws: list[Flaw] = []
         self.used: dict[str, None] = {}
         self.calls: dict[str, Unit] = {}
+        #: the longest span any call looks back over, seconds
+        self.longest_s = 0.0
 
     def source(self, node: ast.expr) -> str:
         """The characters of a node as written."""

@@ -72,6 +72,8 @@ class Expression:
     normal: str
     table: Mapping[str, Named]
     run: Callable[[Scope], Cond]
+    #: how far before the evaluation its calls look, seconds; 0 where none looks back
+    looks_back_s: float = 0.0
 
     def evaluate(self, numbers: Numbers) -> Truth:
         """Truth for every subject of the level.
@@ -113,6 +115,8 @@ def compile_expression(
     >>> names = {"ltv_economic": NameInfo("facility", "ratio"), "debt_usd": NameInfo("borrower", "usd")}
     >>> compile_expression("ltv_economic > 90% and debt_usd > 1.5bn", names, ()).own_names
     ('ltv_economic', 'debt_usd')
+    >>> compile_expression("change(debt_usd, 90d) > 20%", names, ()).looks_back_s / 86400
+    90.0
     >>> compile_expression("ltv_economi > debt_usd.real", names, ())
     Traceback (most recent call last):
     ...
@@ -128,4 +132,5 @@ def compile_expression(
     if compiler.flaws:
         raise ExpressionError(compiler.flaws)
     own = tuple(name for name in compiler.used if level != "market" or names[name].level == "market")
-    return Expression(text, level, tuple(compiler.used), own, compiler.calls, parsed.normal, names, run)
+    used, calls, longest_s = tuple(compiler.used), compiler.calls, compiler.longest_s
+    return Expression(text, level, used, own, calls, parsed.normal, names, run, longest_s)

@@ -195,6 +195,19 @@ FACT_PAST: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
+def all_facts(borrower: Borrower) -> Iterable[Fact]:
+    """Every figure of a borrower, wherever in its file it stands."""
+    yield from borrower.facts
+    for debt in borrower.debts:
+        yield from debt.facts
+    for facility in borrower.facilities:
+        yield from facility.facts
+        yield from (unit.fact for unit in facility.units)
+        yield from (vintage.fact for vintage in facility.cost_vintages)
+        yield from (contract.fact for contract in facility.contracts)
+    yield from (m.fact for m in borrower.maturities)
+
+
 def fact_steps(book: KnownBook, metric: str, subjects: Sequence[str]) -> StepTable | None:
     """The past of a metric that is a figure of the book, over borrowers; None for any other metric.
 

@@ -22,12 +22,12 @@ import numpy as np
 from monitor import feeds, market, scoring
 from monitor.book import load_book
 from monitor.config import Schedule
+from monitor.known import all_facts
 from monitor.metrics import METRICS
 from monitor.model import (
     MARKET,
     Assumption,
     Book,
-    Borrower,
     CanaryError,
     Event,
     Fact,
@@ -54,8 +54,8 @@ MAX_EVENTS = 1_000_000
 BORROWER_PANEL = ("debt_usd", "cash_unrestricted_usd", "coins_total", "liquidity_locked_12m")
 MARKET_PANEL = ("btc_usd", "hashprice_usd_ph_day")
 
-#: metrics over simulated paths
-COSTLY = tuple(name for name, info in METRICS.items() if info.costly)
+#: what one run over the simulated paths gives; the clearing of lenders is not over paths, and asked for by no score
+OVER_PATHS = tuple(name for name, info in METRICS.items() if info.costly and name != "creditor_loss_usd")
 
 Progress = Callable[[int, int], None]
 #: every price in words and when it became known, in the order of the words
@@ -140,7 +140,7 @@ def asked_names(world: World, paths: bool) -> frozenset[str]:
     """The metrics somebody reads: those the rules name, those that are scored and, if wanted, those over paths."""
     expressions = [e for one in world.compiled for e in (one.expression, one.clear) if e is not None]
     named = {name for expression in expressions for name in expression.names}
-    return frozenset({*named, *BORROWER_PANEL, *MARKET_PANEL, *(COSTLY if paths else ())})
+    return frozenset({*named, *BORROWER_PANEL, *MARKET_PANEL, *(OVER_PATHS if paths else ())})
 
 
 def asked_scenarios(world: World) -> tuple[Scenario, ...]:
@@ -295,19 +295,6 @@ def without_hindsight(world: World, seen: Iterable[Observation]) -> tuple[World,
     book = replace(world.book, borrowers=tuple(rows))
     recorded = tuple(row for row in world.recorded if not row.restated)
     return replace(world, book=book, recorded=recorded), [row for row in seen if not row.restated]
-
-
-def all_facts(borrower: Borrower) -> Iterable[Fact]:
-    """Every figure of a borrower, wherever in its file it stands."""
-    yield from borrower.facts
-    for debt in borrower.debts:
-        yield from debt.facts
-    for facility in borrower.facilities:
-        yield from facility.facts
-        yield from (unit.fact for unit in facility.units)
-        yield from (vintage.fact for vintage in facility.cost_vintages)
-        yield from (contract.fact for contract in facility.contracts)
-    yield from (m.fact for m in borrower.maturities)
 
 
 # ---------------------------------------------------------------- the book of the past

@@ -13,8 +13,9 @@ from datetime import date, datetime, timedelta
 import numpy as np
 
 from monitor import scoring
+from monitor.known import all_facts
 from monitor.model import MARKET, BoolArray, FloatArray, Severity, end_of_day
-from monitor.replay import DAY, ReplayResult, all_facts, day_before
+from monitor.replay import DAY, ReplayResult, day_before
 from monitor.replay_rigs import rig_row
 from monitor.scoring import Episode, Outcome, Ranking, Score
 

@@ -310,6 +310,8 @@ class Run:
         self.sources: tuple[metrics.SourceState, ...] = ()
         self.past_events: list[Event] = []
         self.before: Moment | None = None
+        parts = (part for one in world.compiled for part in (one.expression, one.clear) if part is not None)
+        self.looks_back = timedelta(seconds=max((part.looks_back_s for part in parts), default=0.0))
 
     def row(self, at: datetime, duration_s: float) -> TickRow:
         """What decided the outcome of this evaluation."""
@@ -333,7 +335,7 @@ class Run:
         prices = self.tape.history(at, ids)
 
         def history(name: str) -> StepTable | None:
-            return prices.get(name) or fact_steps(book, name, ids) or self._stored(name, numbers)
+            return prices.get(name) or fact_steps(book, name, ids) or self._stored(name, numbers, at)
 
         numbers = self._compute(book, self.tape.quotes(at), scenarios, history, at, costly)
         return replace(numbers, recorded=self.recorded is not None)
@@ -356,9 +358,13 @@ class Run:
         texts = " ".join(f"{rule.expr} {rule.clear}" for rule in self.world.rules)
         return [scenario for scenario in self.world.scenarios if f'"{scenario.name}"' in texts]
 
-    def _stored(self, name: str, numbers: Numbers) -> StepTable | None:
+    def _stored(self, name: str, numbers: Numbers, at: datetime) -> StepTable | None:
+        """The past of a number from the database: of borrowers and facilities, as far back as the rules look."""
         column = numbers.columns.get(name)
-        return None if column is None else self.store.metric_history(name, numbers.subjects[column.level])
+        if column is None:
+            return None
+        since = None if column.level == "market" else at - self.looks_back
+        return self.store.metric_history(name, numbers.subjects[column.level], since=since)
 
     def warm_up(self, at: datetime) -> dict[alerts.Key, AlertState]:
         """Live through the known past day by day without a word; what still stands afterwards is announced once."""

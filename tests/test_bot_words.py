@@ -163,7 +163,7 @@ def test_people_without_chats_are_a_finding_of_the_check(tmp_path):
 
     def found(chat: str) -> list[str]:
         (tmp_path / "config.yaml").write_text(f"paths: {{state: ./state}}\nchat: {{telegram: {{{chat}}}}}\n")
-        return [text for text in checked(world_at(tmp_path)).warnings if "may ask the bot" in text]
+        return [text for text in checked(world_at(tmp_path), AT).warnings if "may ask the bot" in text]
 
     lay_desk(tmp_path)
     assert "chats is empty" in found("people: [{user: 1}]")[0]

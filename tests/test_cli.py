@@ -237,6 +237,18 @@ def test_check_runs_the_examples_of_rules(canary, desk):
     assert "LowCash stays quiet on its own example" in out
 
 
+def test_check_points_at_figures_of_a_day_to_come(canary, desk):
+    """A year mistyped is no error, since a date may be ahead, but nobody should miss it."""
+    (desk / "book" / "late.yaml").write_text(
+        "name: Late\nkind: miner\nfacts:\n  - {as_of: 2026-06-30, published: 2096-08-12, quality: filing, source: 10-Q,"
+        " values: {debt_usd: 1bn}}\n"
+    )
+    code, out, _ = canary("check", "--json")
+    assert code == 1
+    (said,) = (text for text in json.loads(out)["warnings"] if "late.yaml" in text)
+    assert "debt_usd as of 2026-06-30, published 2096-08-12: that day is still to come" in said
+
+
 def test_list_shows_every_kind_with_its_file(canary):
     """Everything found is listed, each with the file it comes from."""
     code, out, _ = canary("list", "--json")

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from monitor.book import load_book
-from monitor.known import KnownBorrower, as_known
+from monitor.known import KnownBorrower, all_facts, as_known
 from monitor.metrics import compute
 from monitor.model import Book, Borrower, Fact, Numbers, end_of_day
-from monitor.replay import all_facts
 from monitor.scoring import outcome_of
 
 ROOT = Path(__file__).parents[1]

@@ -21,6 +21,7 @@ from scipy.stats import beta
 from monitor import feeds, market, replay_ahead, scoring
 from monitor import replay as engine
 from monitor.config import find_config, load_config
+from monitor.known import all_facts
 from monitor.model import Book, Borrower, CanaryError, CreditEvent, Event, Fact, Numbers, Observation, end_of_day
 from monitor.replay import ReplayResult, history_world, replay
 from monitor.replay_command import run_replay
@@ -292,8 +293,8 @@ def test_without_hindsight_leaves_out_what_was_restated_or_undated(present: Worl
     assert not any(o.restated for o in (*clean.recorded, *seen))
     assert len(seen) == sum(not o.restated for o in present.recorded)
     strict, _ = engine.without_hindsight(past, [])
-    facts = [f for b in past.book.borrowers for f in engine.all_facts(b)]
-    kept = [f for b in strict.book.borrowers for f in engine.all_facts(b)]
+    facts = [f for b in past.book.borrowers for f in all_facts(b)]
+    kept = [f for b in strict.book.borrowers for f in all_facts(b)]
     assert kept == [f for f in facts if f.published is not None]
     assert len(kept) < len(facts)
     said_then = " ".join(engine.hindsight(strict.book, seen, T0 - 1600 * DAY, end_of_day(date(2023, 6, 30))))
@@ -583,7 +584,7 @@ def test_numbers_made_elsewhere_are_the_same(past: World, tmp_path: Path, monkey
     assert found[0] == found[1]
     known = {row["metric"] for row in found[0][1] if row["value"] is not None}
     assert known, "or nothing was compared"
-    assert bool(set(engine.COSTLY) & known) == paths
+    assert bool(set(engine.OVER_PATHS) & known) == paths
 
 
 def test_only_what_is_read_is_worked_out_and_a_database_knows_the_difference(desk: World, tmp_path: Path):

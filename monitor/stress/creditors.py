@@ -64,15 +64,23 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Behind:
-    """What stands behind the debts of a state: which pools can be valued, and the equipment of each group."""
+    """What stands behind the debts of a state, the same whoever falls: which pools can be valued, the equipment of each
+    group, what each loan of a borrower is owed, and the borrower behind a lender's name in small letters."""
 
     valued: BoolArray
     equipment: Field
+    owed: Mapping[tuple[str, str], Value]
+    borrowers: Mapping[str, str]
 
     @staticmethod
     def of(state: State) -> Behind:
         """Under the factors of the state."""
-        return Behind(collateral.economic(state).known, collateral.group_equipment(state))
+        owed = {(row.id, item.debt.id): amount_owed(item, state.at) for row in state.rows for item in row.debts}
+        named = dict[str, str]()
+        for row in state.rows:
+            for name in (row.id.lower(), row.borrower.name.lower()):
+                named.setdefault(name, row.id)
+        return Behind(collateral.economic(state).known, collateral.group_equipment(state), owed, named)
 
 
 def recover(state: State, own: Holdings, end: Settled, corner: int = MIDDLE, behind: Behind | None = None) -> Recovery:
@@ -151,7 +159,7 @@ class _Estate:
         return item.debt.recourse not in LIMITED
 
     def _claim(self, owner: str, item: KnownDebt, pool: str = "") -> Claim:
-        owed = amount_owed(item, self.state.at)
+        owed = self.behind.owed[owner, item.debt.id]
         usd = owed.corners[self.corner] if owed.known else 0.0
         return Claim(owner, item.debt.id, item.debt.lender or NOBODY, pool, usd, 0.0)
 
@@ -195,10 +203,12 @@ class _Estate:
         names = [self.own.borrowers[int(b)] for b in owners]
         lenders = [self._node(name) for name in dict.fromkeys(claim.lender for claim in claims)]
         nodes = list(dict.fromkeys((*names, *lenders)))
+        at = {name: i for i, name in enumerate(nodes)}
         owed = np.zeros((len(nodes), len(nodes)))
         for claim in claims:
-            if claim.borrower in nodes and claim.borrower != self._node(claim.lender):
-                owed[nodes.index(claim.borrower), nodes.index(self._node(claim.lender))] += claim.lost_usd
+            lender = self._node(claim.lender)
+            if claim.borrower in at and claim.borrower != lender:
+                owed[at[claim.borrower], at[lender]] += claim.lost_usd
         assets, debts = np.zeros(len(nodes)), np.zeros(len(nodes))
         for i, name in enumerate(nodes):
             if name in self.own.borrowers:
@@ -209,7 +219,7 @@ class _Estate:
         inside = owed.sum(axis=1) + debts
         share = np.divide(done.payments_usd, inside, out=np.ones(len(nodes)), where=inside > 0)
         for claim in claims:
-            part = share[nodes.index(claim.borrower)] if claim.borrower in nodes else 0.0
+            part = share[at[claim.borrower]] if claim.borrower in at else 0.0
             self.claims.append(replace(claim, paid_usd=claim.paid_usd + claim.lost_usd * float(part)))
         whole = assets + owed.sum(axis=0) >= inside  # it could have paid, had its claims been paid
         broke = done.defaulted & whole
@@ -217,10 +227,7 @@ class _Estate:
 
     def _node(self, lender: str) -> str:
         """A lender's node: the borrower of the book of that name, else its own name."""
-        for b, row in enumerate(self.state.rows):
-            if lender.lower() in (row.id.lower(), row.borrower.name.lower()):
-                return self.own.borrowers[b]
-        return f"lender: {lender}"
+        return self.behind.borrowers.get(lender.lower(), f"lender: {lender}")
 
 
 # ---------------------------------------------------------------- every borrower alone

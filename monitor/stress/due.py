@@ -32,6 +32,16 @@ def add_months(day: date, months: int) -> date:
     return date(year, month + 1, last if at_end else min(day.day, last))
 
 
+def months_until(start: date, day: date) -> int:
+    """The month in which a day comes, by the calendar that windows are counted in: 1 up to the same day next month.
+
+    >>> [months_until(date(2027, 6, 30), day) for day in (date(2027, 7, 31), date(2027, 8, 1), date(2028, 6, 30))]
+    [1, 2, 12]
+    """
+    months = (day.year - start.year) * 12 + day.month - start.month
+    return max(1, months + (day > add_months(start, months)))
+
+
 # ---------------------------------------------------------------- how much is owed
 def debt_total(state: State) -> Field:
     """Total debt: the newest filed total plus what instruments gained or lost after it, else the instruments' sum.

@@ -288,7 +288,10 @@ def fill(
     arrays: dict[str, FloatArray] = {}
     for name, field in table.items():
         shape = tuple(sizes[axis] for axis in field.axes)
-        given = np.asarray(values.get(name, field.absent), np.float64)
+        if name not in values:
+            arrays[name] = np.full(shape, field.absent)
+            continue
+        given = np.asarray(values[name], np.float64)
         try:
             arrays[name] = array = np.ascontiguousarray(np.broadcast_to(given, shape))
         except ValueError:

@@ -5,9 +5,11 @@ Run-off: no draws, no new contracts, growth capex only where it is committed, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.known import KnownBorrower
 from monitor.model import FloatArray
@@ -44,12 +46,21 @@ class Figures:
         )
         one = state.under(Moves(base_rate=1.0))
         self.floating = [cashflow.floating_cost(one, row.debts, row.borrower.kind) for row in state.rows]
-        self.items = [due.items(state, b, row) for b, row in enumerate(state.rows)]
+        self.dated = [self._dated(due.items(state, b, row)) for b, row in enumerate(state.rows)]
         self._mixes: dict[tuple[int, tuple[str, ...]], FloatArray] = {}
+        self._due: dict[int, FloatArray] = {}
+
+    def _dated(self, items: Sequence[due.Item]) -> tuple[NDArray[np.int64], FloatArray]:
+        """(the month from now in which each instrument falls due (I,), from 1; how much at each corner (3, I))."""
+        months = [due.months_until(self.state.at.date(), item.on) for item in items]
+        usd = np.array([item.usd.corners for item in items], np.float64).reshape(-1, 3)
+        return np.array(months, np.int64), usd.T
 
     def falls_due(self, months: int, b: int, corner: int) -> float:
         """Principal due within some months at a corner; NaN where unknown."""
-        return float(due.due(self.state, months).values[corner, b])
+        if months not in self._due:
+            self._due[months] = due.due(self.state, months).values
+        return float(self._due[months][corner, b])
 
     def mix(self, b: int, models: tuple[str, ...]) -> FloatArray:
         """Spot revenue by model, by what the borrower owns (by the assumed fleet where nobody says)."""
@@ -79,7 +90,9 @@ class Axes:
     dt_years: float
     models: tuple[str, ...]
     counterparties: tuple[str, ...]
+    #: yearly, as a fraction; where it is unknown so is every row that owes something, and zero stands in for it
     base_rate: float
+    base_unknown: tuple[str, ...] = ()
 
     @staticmethod
     def of(state: State, corner: int, n_periods: int, dt_years: float) -> Axes:
@@ -87,10 +100,15 @@ class Axes:
         models = tuple(sorted({*GPU_MODELS, *state.lots.model} - {"ASIC"}))
         named = {tenant for row in state.rows for tenant in row.borrower.tenants}
         named |= {contract.counterparty for pool in state.pools for contract in pool.facility.contracts}
-        quoted, assumed = state.market["sofr"].at(0), state.assumptions.get("sofr")
-        base = quoted if quoted.known else assumed
-        rate = base.middle if base.known else 0.04
-        return Axes(corner, n_periods, dt_years, models, (*sorted(named), UNNAMED, MANY), rate)
+        base = base_today(state)
+        rate = base.middle if base.known else 0.0
+        return Axes(corner, n_periods, dt_years, models, (*sorted(named), UNNAMED, MANY), rate, base.reasons)
+
+
+def base_today(state: State) -> Value:
+    """The base rate a year, as a fraction: as quoted, else as assumed for everybody."""
+    quoted = state.market["sofr"].at(0)
+    return quoted if quoted.known else state.assumptions.get("sofr")
 
 
 class Row:
@@ -156,6 +174,7 @@ class Obligors:
             "mining_usd": mining * share,
             "spot_usd": spot * share * self.figures.mix(b, self.models),
             "contracted_usd": contracted * share,
+            "in_force": self._in_force(b, row, contracted),
             "power_usd": bill * share,
             "opex_usd": np.full(self.n_periods, costs * share),
         }
@@ -207,6 +226,25 @@ class Obligors:
                     priced[name] = priced.get(name, 0.0) + 3 * contract.monthly_revenue_usd
         return priced, unpriced
 
+    def _in_force(self, b: int, row: Row, quarterly: FloatArray) -> FloatArray:
+        """(C, T) share of each counterparty's revenue still earned. A contract with a rent that ends within the horizon
+        earns from then on what a re-let is assumed to bring; one without a rent or an end stays as it is."""
+        out, day = np.ones((len(self.counterparties), self.n_periods)), self.state.at.date()
+        length = self.dt_years * MONTHS_A_YEAR
+        ends = (np.arange(self.n_periods) + 1) * length
+        for f in np.flatnonzero(self.state.facility_borrower == b):
+            for contract in self.state.pools[int(f)].facility.contracts:
+                usd, starts, end = contract.monthly_revenue_usd, contract.starts, contract.ends
+                if usd is None or starts is None or end is None or not starts <= day <= end:
+                    continue
+                months = (end - day).days / due.MONTH_DAYS
+                over = np.clip((ends - months) / length, 0.0, 1.0)
+                c = self.counterparties.index(contract.counterparty)
+                if over.any() and quarterly[c] > 0:
+                    relet = row.take(self.state.assumptions.get("relet_share", self.state.rows[b].borrower.kind))
+                    out[c] -= over * min(1.0, 3 * usd / quarterly[c]) * (1 - relet)
+        return np.maximum(out, 0.0)
+
     def _stocks(self, b: int, row: Row) -> dict[str, float | FloatArray]:
         state = self.state
         coins = row.take(free_coins(state).at(b))
@@ -250,6 +288,8 @@ class Obligors:
     def _debt(self, b: int, row: Row) -> dict[str, float | FloatArray]:
         """All debt as one balance: today's interest, its floating unhedged part, and what falls due when."""
         debt, interest = row.take(self.figures.debts.at(b)), row.take(self.figures.interest.at(b))
+        if debt > 0:  # new debt costs the base rate too, whatever today's does
+            row.reasons.extend(self.axes.base_unknown)
         floating = self.figures.floating[b]
         share = min(1.0, max(0.0, floating.corners[self.corner] / debt)) if floating.known and debt > 0 else 0.0
         rate = interest / debt if debt > 0 else (NAN if np.isnan(debt) else 0.0)
@@ -275,11 +315,10 @@ class Obligors:
         n_years = int(year[-1]) + 1
         owed = [self.figures.falls_due(MONTHS_A_YEAR * (k + 1), b, self.corner) for k in range(n_years)]
         total = np.diff(np.maximum.accumulate([0.0, *owed]))
-        dated = np.zeros(n_years * length)
-        for item in self.figures.items[b]:
-            period = int(max(0.0, (item.on - self.state.at.date()).days / due.MONTH_DAYS) / MONTHS_A_YEAR * length)
-            if period < len(dated):
-                dated[period] += item.usd.corners[self.corner]
+        months, usd = self.figures.dated[b]
+        periods = (months - 1) * length // MONTHS_A_YEAR
+        within = periods < n_years * length
+        dated = np.bincount(periods[within], usd[self.corner, within], n_years * length)
         wanted = dated.reshape(n_years, length).sum(axis=1)
         kept = np.minimum(1.0, total / np.where(wanted > 0, wanted, np.inf))
         bullet = dated[: self.n_periods] * np.where(wanted > 0, kept, 0.0)[year]

@@ -18,6 +18,7 @@ from monitor.stress.assumptions import Assumptions
 from monitor.stress.bridge import MANY, Bridge
 from monitor.stress.field import MIDDLE
 from monitor.stress.inputs import Factors
+from monitor.stress.obligor import base_today
 from monitor.stress.paths import MICRO_BLOCK, Copula, Market, as_factors, as_shock, shocks
 from monitor.stress.scenario import Move, Scenario, apply
 from monitor.stress.state import State
@@ -148,10 +149,10 @@ def simulated(
 
 
 def levels(state: State) -> tuple[float, float]:
-    """Today's bitcoin price (NaN where unknown) and base rate (assumed where no source gives it)."""
-    quoted, assumed = state.market["sofr"].at(0), state.assumptions.get("sofr")
-    base = quoted if quoted.known else assumed
-    return float(state.market["btc_usd"].values[MIDDLE, 0]), base.middle if base.known else 0.04
+    """Today's bitcoin price (NaN where unknown) and base rate (assumed where no source gives it, and zero where nobody
+    assumes one: no row that owes something is known then)."""
+    base = base_today(state)
+    return float(state.market["btc_usd"].values[MIDDLE, 0]), base.middle if base.known else 0.0
 
 
 def under(rows: Bridge, state: State, scenario: Scenario) -> Factors:
