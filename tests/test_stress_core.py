@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import warnings
@@ -528,6 +529,30 @@ except ImportError:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.stdout.strip(), done.stderr) == ("refused", "")
+
+
+ONCE = """
+import hashlib, sys
+from pathlib import Path
+from tapes import random_lines, read, work_of
+from monitor.large.solve import paths_of
+from monitor.stress.drivers import run
+work = work_of(read(Path(sys.argv[1]), *random_lines(64, 128)), 4096)
+found = run(work.cells.inputs, paths_of(work, 0), driver="compiled", threads=1)
+print(hashlib.sha256(found.min_cash.tobytes() + found.margin.tobytes()).hexdigest())
+"""
+
+
+@NUMBA
+def test_code_compiled_now_and_code_from_the_disk_answer_alike(tmp_path: Path) -> None:
+    """To the last bit: one worker compiles, the next ones read what it left, and a run goes on with either."""
+    root = Path(__file__).parents[1]
+    kept = tmp_path / "compiled"
+    environ = os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}", "NUMBA_CACHE_DIR": str(kept)}
+    line = [sys.executable, "-c", ONCE, str(tmp_path)]
+    fresh = subprocess.run(line, env=environ, capture_output=True, text=True, check=True).stdout
+    assert list(kept.rglob("*.nbc"))
+    assert subprocess.run(line, env=environ, capture_output=True, text=True, check=True).stdout == fresh
 
 
 @NUMBA
