@@ -340,8 +340,7 @@ class Storm:
 
     def _one_kill(self, rng: random.Random) -> None:
         upto = self._upto()
-        missing = [point for point in POINTS if point not in self.reached]
-        point = missing[self.lives // 2 % len(missing)] if missing and self.lives % 2 == 0 else ""
+        point = self._next_point()
         if point == OUTAGE:
             upto = self._outage(upto)
         # as often in the first hundredth of a life, when it opens and decides, as in the rest, when it sends
@@ -351,6 +350,15 @@ class Storm:
             if point:
                 self.reached.append(point)
 
+    def _next_point(self) -> str:
+        """Every second life dies at a point that none has died at yet."""
+        missing = [point for point in POINTS if point not in self.reached]
+        if not missing or self.lives % 2:
+            return ""
+        if OUTAGE in missing and self.lives % 6 == 2:  # it needs changes that are still to come: early, and often
+            return OUTAGE
+        return missing[self.lives // 2 % len(missing)]
+
     def _upto(self) -> int:
         """How much of the script is decided by now: it is spread over all kills."""
         return min(self.options.changes, 1 + self.kills * self.options.changes // self.options.kills)
@@ -359,7 +367,7 @@ class Storm:
         """Nobody is answered for more than an hour of the sender's time while alerts go on."""
         upto = min(self.options.changes, upto + 60)
         self.server.now = "none"
-        self.kills += self._life(upto, 1.0)
+        self.kills += self._life(upto, 2.0)
         self.later_s += 2 * OUTAGE_S
         self.server.now = "bad"
         return upto
