@@ -207,7 +207,7 @@ def _of_tomorrow(world: World, now: datetime) -> list[str]:
     today = now.date()
     return [
         f"{one.file}: {fact.field or 'principal by year'} as of {fact.as_of}, published {fact.publication}: that day is"
-        " still to come, and the figure does not count before it"
+        " still to come, and the figure does not count before it; correct the date if the year is mistyped"
         for one in world.book.borrowers
         for fact in all_facts(one)
         if max(fact.as_of, fact.published or fact.as_of) > today

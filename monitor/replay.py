@@ -39,9 +39,8 @@ from monitor.replay_ahead import AheadRun, Task, numbers_ahead
 from monitor.rigs import RigCheck
 from monitor.scoring import Episode
 from monitor.store import Lock, Store, TickRow
-from monitor.stress.scenario import Scenario
 from monitor.stress.state import Draws
-from monitor.tick import Run, mark_observations
+from monitor.tick import Run, asked_scenarios, mark_observations
 from monitor.world import World
 
 DAY = timedelta(days=1)
@@ -141,12 +140,6 @@ def asked_names(world: World, paths: bool) -> frozenset[str]:
     expressions = [e for one in world.compiled for e in (one.expression, one.clear) if e is not None]
     named = {name for expression in expressions for name in expression.names}
     return frozenset({*named, *BORROWER_PANEL, *MARKET_PANEL, *(OVER_PATHS if paths else ())})
-
-
-def asked_scenarios(world: World) -> tuple[Scenario, ...]:
-    """The scenarios a rule names; nobody reads the columns of the others."""
-    texts = " ".join(f"{rule.expr} {rule.clear}" for rule in world.rules)
-    return tuple(scenario for scenario in world.scenarios if f'"{scenario.name}"' in texts)
 
 
 def _schedule(world: World, every: timedelta) -> Schedule:

@@ -43,7 +43,8 @@ class Steps:
         )
 
     def other(self, subject: int, value: float, by_s: float) -> tuple[float, float] | None:
-        """The last known value before a moment that differs from ``value``, and until when it was in force.
+        """The last known value before ``by_s`` that differs from ``value`` (NaN: any known one), in the table's unit,
+        and until when it was in force, epoch seconds; None where nothing else was ever known.
 
         >>> Steps("usd", ([0.0, 10.0, 20.0],), ([1.0, 2.0, 3.0],)).other(0, 3.0, 30.0)
         (2.0, 20.0)

@@ -494,8 +494,8 @@ class Store(MetricTables, OutboxTables):
 
     def first_tick_at(self) -> datetime | None:
         """When the oldest evaluation on record was made: what it found true may have been true before."""
-        (row,) = self.rows("SELECT MIN(eval_at) AS first FROM ticks")
-        return None if row["first"] is None else utc(row["first"])
+        rows = self.rows("SELECT eval_at FROM ticks ORDER BY id LIMIT 1")
+        return utc(rows[0]["eval_at"]) if rows else None
 
     def feed_reports(self) -> list[FeedReport]:
         """What every source did when it was last asked."""

@@ -294,6 +294,12 @@ class Moment:
     matches: tuple[Match, ...]
 
 
+def asked_scenarios(world: World) -> tuple[Scenario, ...]:
+    """The scenarios a rule names; nobody reads the columns of the others when no table is shown."""
+    texts = " ".join(f"{rule.expr} {rule.clear}" for rule in world.rules)
+    return tuple(scenario for scenario in world.scenarios if f'"{scenario.name}"' in texts)
+
+
 class Run:
     """One evaluation under way: the world, the memory and the prices, asked at one moment or at several."""
 
@@ -353,11 +359,6 @@ class Run:
         draws = self.draws or draws_of(self.world)
         return metrics.compute(book, quotes, scenarios, history, at, costly, self.names, self.sources, draws)
 
-    def _asked(self) -> list[Scenario]:
-        """The scenarios a rule names; nobody reads the columns of the others when no table is shown."""
-        texts = " ".join(f"{rule.expr} {rule.clear}" for rule in self.world.rules)
-        return [scenario for scenario in self.world.scenarios if f'"{scenario.name}"' in texts]
-
     def _stored(self, name: str, numbers: Numbers, at: datetime) -> StepTable | None:
         """The past of a number from the database: of borrowers and facilities, as far back as the rules look."""
         column = numbers.columns.get(name)
@@ -370,7 +371,7 @@ class Run:
         """Live through the known past day by day without a word; what still stands afterwards is announced once."""
         states: dict[alerts.Key, AlertState] = {}
         self.past_events = []
-        asked = self._asked()
+        asked = asked_scenarios(self.world)
         for days in range(WARM_UP_DAYS, 0, -1):
             moment = self.moment(at - timedelta(days=days), asked, costly=False)
             states, events = self.decide(moment, states, None)
@@ -411,7 +412,9 @@ class Run:
         }
         answered_otherwise: set[alerts.Key] = set()
         if before is not None and touched:
-            old = rules.match(self.world.compiled, self._numbers(before, moment.at, self._asked(), costly=False))
+            old = rules.match(
+                self.world.compiled, self._numbers(before, moment.at, asked_scenarios(self.world), costly=False)
+            )
             for compiled, was, now in zip(self.world.compiled, old, moment.matches, strict=True):
                 if not any(metrics.METRICS[name].costly for name in compiled.expression.names):
                     differs = enumerate((was.truth != now.truth) | (was.cleared != now.cleared))
